@@ -1,0 +1,80 @@
+#pragma once
+#include <concepts>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "rlgaf/core/config.hpp"
+
+/// A component is a plain aggregate of its options with one call operator. `using role = role::...;` says what it is
+/// for; a nested `struct state` says that it remembers something from step to step.
+namespace rlgaf::inline RLGAF_ABI {
+
+namespace role {
+struct advantage {};           ///< rewards to advantages
+struct policy_loss {};         ///< advantages and log-probs to d_log_prob
+struct policy_regularizer {};  ///< adds to the policy's loss: KL to a reference, entropy
+struct discriminator_loss {};  ///< expert and policy scores to d_score
+struct reward {};              ///< scores to rewards: the pipeline or one of its stages
+struct gate {};                ///< who trains this round
+struct reference {};           ///< the policy that KL is measured against
+struct held_out {};            ///< demonstrations that the discriminator never trains on
+struct prompt_source {};       ///< what the policy is asked
+}  // namespace role
+
+template <class C>
+concept component = requires {
+    typename C::role;
+};
+
+template <class C, class Role>
+concept component_of = component<C> && std::same_as<typename C::role, Role>;
+
+/// Whether the component has memory. Its call operator then takes `state&` first.
+template <class C>
+concept stateful = requires {
+    typename C::state;
+};
+
+struct no_state {
+    template <class Archive>
+    void visit(Archive&) {}
+};
+
+namespace detail {
+template <class C>
+struct state_of {
+    using type = no_state;
+};
+template <stateful C>
+struct state_of<C> {
+    using type = typename C::state;
+};
+}  // namespace detail
+
+template <class C>
+using state_of = typename detail::state_of<C>::type;
+
+/// Calls a component with or without memory in the same way.
+template <class C, class... Args>
+decltype(auto) call(const C& c, state_of<C>& state, Args&&... args) {
+    if constexpr (stateful<C>)
+        return c(state, std::forward<Args>(args)...);
+    else
+        return c(std::forward<Args>(args)...);
+}
+
+/// Visits the fields of a state in a fixed order: `archive(name, double& | std::uint64_t& | std::vector<double>&)`.
+/// The library defines no archive on these floors; a checkpoint writer, a reader and a hash are three of them.
+template <class A>
+concept archive = requires(A& a, double& x) {
+    a(std::string_view{}, x);
+};
+
+/// Scratch memory that components may use freely within one call. Grows to what the largest step needs and stays there.
+struct workspace {
+    std::vector<double> a, b, c;
+    std::vector<std::size_t> index;
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI

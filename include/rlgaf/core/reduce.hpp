@@ -1,0 +1,48 @@
+#pragma once
+#include <cstddef>
+#include <span>
+
+#include "rlgaf/core/component.hpp"
+#include "rlgaf/core/ragged_view.hpp"
+
+/// Reductions: always in double, in storage order.
+namespace rlgaf::inline RLGAF_ABI {
+
+template <class T>
+double sum(std::span<const T> x) noexcept {
+    double total = 0;
+    for (const T v : x) total += static_cast<double>(v);
+    return total;
+}
+
+/// Calls f(row, token) for every token that the mask includes. Masked slots are never touched.
+template <class T, class F>
+void for_each_token(const ragged_view<T>& shape, const mask_view& mask, F&& f) {
+    for (std::size_t b = 0; b < shape.rows(); ++b) {
+        const std::size_t n = shape.length(b);
+        if (mask.empty()) {
+            for (std::size_t t = 0; t < n; ++t) f(b, t);
+        } else {
+            const auto m = mask.row(b);
+            for (std::size_t t = 0; t < n; ++t)
+                if (m[t]) f(b, t);
+        }
+    }
+}
+
+/// Sum over the tokens of one row that the mask includes.
+template <class T>
+double masked_row_sum(const ragged_view<T>& x, const mask_view& mask, std::size_t b) noexcept {
+    const auto row = x.row(b);
+    double total = 0;
+    if (mask.empty()) {
+        for (const auto v : row) total += static_cast<double>(v);
+    } else {
+        const auto m = mask.row(b);
+        for (std::size_t t = 0; t < row.size(); ++t)
+            if (m[t]) total += static_cast<double>(row[t]);
+    }
+    return total;
+}
+
+}  // namespace rlgaf::inline RLGAF_ABI

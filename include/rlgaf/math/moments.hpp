@@ -1,0 +1,107 @@
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <span>
+
+#include "rlgaf/core/finite.hpp"
+#include "rlgaf/core/reduce.hpp"
+#include "rlgaf/core/scalar.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// Mean and sum of squared deviations, with their count.
+struct moments {
+    double count = 0;
+    double mean = 0;
+    double squares = 0;  ///< sum of (x - mean)^2
+
+    double variance() const noexcept { return count > 1 ? squares / (count - 1) : 0; }  ///< Bessel; 0 below two
+    double biased_variance() const noexcept { return count > 0 ? squares / count : 0; }
+    double deviation() const noexcept { return std::sqrt(variance()); }
+
+    /// Joins two disjoint sets exactly. Source: Chan, Golub, LeVeque 1983.
+    void merge(const moments& other) noexcept {
+        if (other.count == 0) return;
+        const double n = count + other.count, d = other.mean - mean;
+        squares += other.squares + d * d * count * other.count / n;
+        mean += d * other.count / n;
+        count = n;
+    }
+    template <class Archive>
+    void visit(Archive& a) {
+        a("count", count), a("mean", mean), a("squares", squares);
+    }
+};
+
+/// Two passes, so that a large mean costs no digits. NaN elements do not take part.
+inline moments moments_of(std::span<const double> x) noexcept {
+    moments m;
+    for (const double& v : x)
+        if (!is_nan(&v)) {
+            m.mean += v;
+            m.count += 1;
+        }
+    if (m.count > 0) m.mean /= m.count;
+    for (const double& v : x)
+        if (!is_nan(&v)) m.squares += (v - m.mean) * (v - m.mean);
+    return m;
+}
+
+/// A spread of this size is rounding noise: what is divided by it becomes 0, not noise / noise.
+inline bool is_constant(double deviation, double mean) noexcept {
+    return !(deviation > 1e-6 * std::fmax(1.0, std::abs(mean)));
+}
+
+/// Moments that forget: batch k weighs decay^(K - k), with the start corrected for.
+/// Source: the bias correction of Kingma and Ba 2014 applied to mean and variance.
+struct ema_moments {
+    double weight = 0, mean = 0, variance = 0;
+
+    void update(const moments& batch, double decay) noexcept {
+        if (batch.count == 0) return;
+        weight = decay * weight + 1;
+        const double a = 1 / weight, d = batch.mean - mean;
+        mean += a * d;
+        variance += a * (batch.biased_variance() + (1 - a) * d * d - variance);
+    }
+    template <class Archive>
+    void visit(Archive& a) {
+        a("weight", weight), a("mean", mean), a("variance", variance);
+    }
+};
+
+enum class variance_kind { bessel, biased };
+
+/// Shifts and scales the unmasked tokens to mean 0 (unless keep_mean) and deviation 1.
+/// Shapes: x ragged, in place; masked slots are neither read nor written.
+/// Degenerate: fewer than two tokens, or a constant: centred, scale 1 (peers raise, or multiply rounding noise by 1e4).
+/// Source: the table of variants in TRL, verl, OpenRLHF and cleanrl; `kind` and `keep_mean` cover them.
+struct whiten {
+    variance_kind kind = variance_kind::bessel;
+    bool keep_mean = false;  ///< only scale about the mean (reward whitening in TRL's PPO)
+
+    template <class T>
+    moments operator()(const ragged_view<T>& x, const mask_view& mask) const {
+        detail::check_same_shape_if_given(x, mask, "whiten", "mask");
+        moments m;
+        for_each_token(x, mask, [&](std::size_t b, std::size_t t) {
+            m.mean += static_cast<double>(x.row(b)[t]);
+            m.count += 1;
+        });
+        if (m.count > 0) m.mean /= m.count;
+        for_each_token(x, mask, [&](std::size_t b, std::size_t t) {
+            const double d = static_cast<double>(x.row(b)[t]) - m.mean;
+            m.squares += d * d;
+        });
+        const double deviation = std::sqrt(kind == variance_kind::bessel ? m.variance() : m.biased_variance());
+        const double scale = m.count < 2 || is_constant(deviation, m.mean) ? 1 : 1 / deviation;
+        const double shift = keep_mean ? m.mean : 0;
+        for_each_token(x, mask, [&](std::size_t b, std::size_t t) {
+            T& v = x.row(b)[t];
+            v = static_cast<T>((static_cast<double>(v) - m.mean) * scale + shift);
+        });
+        return m;
+    }
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI

@@ -1,0 +1,67 @@
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+#include "rlgaf/core/error.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+enum class schedule_shape { constant, linear, cosine };
+
+/// A number that changes over training: warm-up from 0 to `from`, then to `to` at step `steps`, then `to`.
+struct schedule {
+    schedule_shape shape = schedule_shape::constant;
+    double from = 1;
+    double to = 0;             ///< final value; unused by constant
+    std::uint64_t steps = 1;   ///< steps until `to` is reached, warm-up included
+    std::uint64_t warmup = 0;  ///< steps of linear rise from 0, < steps unless constant
+
+    void check() const {
+        detail::check_option(shape == schedule_shape::constant || warmup < steps, "schedule", "warmup", "below .steps",
+                             static_cast<double>(warmup));
+    }
+
+    double operator()(std::uint64_t step) const {
+        check();
+        if (step < warmup) return from * static_cast<double>(step + 1) / static_cast<double>(warmup);
+        if (shape == schedule_shape::constant) return from;
+        const double progress =
+            step >= steps ? 1 : static_cast<double>(step - warmup) / static_cast<double>(steps - warmup);
+        if (shape == schedule_shape::linear) return from + (to - from) * progress;
+        return to + (from - to) * 0.5 * (1 + std::cos(3.14159265358979323846 * progress));
+    }
+};
+
+/// Adapts a KL coefficient until the measured KL meets a target.
+/// Formula: beta *= 1 + clip(kl / target - 1, -0.2, 0.2) * rows / horizon, for the next step.
+/// Units:   `target` is in nats per sequence (the row SUM of log-ratios, as in Ziegler). verl feeds its controller a
+///          token mean: its targets do not carry over.
+/// Source:  Ziegler et al. 2019, arXiv 1909.08593, section 2.2.
+struct adaptive_kl {
+    double initial = 0.2;            ///< first coefficient, > 0
+    double target_per_sequence = 6;  ///< nats, > 0
+    double horizon = 10000;          ///< rows over which the coefficient may change by 20 %, > 0
+
+    struct state {
+        double beta = 0;  ///< 0 before the first step
+        template <class Archive>
+        void visit(Archive& a) {
+            a("beta", beta);
+        }
+    };
+    void check() const {
+        detail::check_option(initial > 0, "adaptive_kl", "initial", "positive", initial);
+        detail::check_option(target_per_sequence > 0, "adaptive_kl", "target_per_sequence", "positive nats",
+                             target_per_sequence);
+        detail::check_option(horizon > 0, "adaptive_kl", "horizon", "positive", horizon);
+    }
+    /// Takes in one measured step; returns the coefficient for the next.
+    double operator()(state& s, double kl_per_sequence, double rows) const {
+        check();
+        if (s.beta == 0) s.beta = initial;
+        const double error = std::fmin(std::fmax(kl_per_sequence / target_per_sequence - 1, -0.2), 0.2);
+        return s.beta *= 1 + error * rows / horizon;
+    }
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI
