@@ -1,0 +1,150 @@
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "rlgaf/backend/abilities.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// Prompts of tokens, one row each. Packed.
+struct token_prompts {
+    std::vector<std::int32_t> token;
+    std::vector<std::size_t> offset = {0};
+
+    void add(std::span<const std::int32_t> prompt) {
+        token.insert(token.end(), prompt.begin(), prompt.end());
+        offset.push_back(token.size());
+    }
+    std::span<const std::int32_t> row(std::size_t i) const {
+        return std::span(token).subspan(offset[i], offset[i + 1] - offset[i]);
+    }
+};
+inline std::size_t rows(const token_prompts& p) { return p.offset.size() - 1; }
+inline token_prompts select(const token_prompts& p, std::span<const std::size_t> pick) {
+    token_prompts out;
+    for (const std::size_t i : pick) out.add(p.row(i));
+    return out;
+}
+
+/// A ready-made batch for policies over tokens. Rows are completions, packed; the end-of-sequence token is one of them.
+/// Use it, or a type of your own.
+template <class T>
+struct token_batch {
+    std::vector<std::int32_t> token;
+    std::vector<T> log_prob;         ///< as sampled; empty for demonstrations
+    std::vector<std::uint8_t> mask;  ///< 1: the policy's own action; empty: all are
+    std::vector<std::size_t> offset = {0};
+    std::vector<std::uint32_t> length;
+    std::vector<row_end> end;
+    std::vector<double> temperature;  ///< that the row was sampled at
+    token_prompts prompt;             ///< no rows where the policy has no prompts
+
+    std::span<const std::int32_t> row(std::size_t i) const { return std::span(token).subspan(offset[i], length[i]); }
+
+    /// Adds one completion. Either every row has log-probs (a mask) or none has.
+    /// Errors: shape_error.
+    void add(std::span<const std::int32_t> tokens, row_end how, std::span<const T> log_probs = {},
+             double sampled_at = 1, std::span<const std::uint8_t> masks = {}) {
+        if (!log_probs.empty()) detail::check_size(log_probs.size(), tokens.size(), "token_batch::add", "log_probs");
+        if (!masks.empty()) detail::check_size(masks.size(), tokens.size(), "token_batch::add", "masks");
+        token.insert(token.end(), tokens.begin(), tokens.end());
+        log_prob.insert(log_prob.end(), log_probs.begin(), log_probs.end());
+        mask.insert(mask.end(), masks.begin(), masks.end());
+        if (!log_prob.empty()) detail::check_size(log_prob.size(), token.size(), "token_batch::add", "log_prob");
+        if (!mask.empty()) detail::check_size(mask.size(), token.size(), "token_batch::add", "mask");
+        offset.push_back(token.size());
+        length.push_back(static_cast<std::uint32_t>(tokens.size()));
+        end.push_back(how);
+        temperature.push_back(sampled_at);
+    }
+
+    friend std::size_t rows(const token_batch& b) { return b.length.size(); }
+    friend std::span<const std::uint32_t> lengths(const token_batch& b) { return b.length; }
+    friend std::span<const row_end> ends(const token_batch& b) { return b.end; }
+    friend ragged_view<const T> behaviour_log_prob(const token_batch& b) {
+        return b.log_prob.empty() ? ragged_view<const T>{} : ragged_view<const T>::packed(b.log_prob.data(), b.offset);
+    }
+    friend mask_view mask(const token_batch& b) {
+        return b.mask.empty() ? mask_view{} : mask_view::packed(b.mask.data(), b.offset);
+    }
+    friend ragged_view<const std::int32_t> tokens(const token_batch& b) {
+        return ragged_view<const std::int32_t>::packed(b.token.data(), b.offset);
+    }
+
+    /// The picked rows, in that order; rows may repeat.
+    friend token_batch select(const token_batch& b, std::span<const std::size_t> pick) {
+        token_batch out;
+        for (const std::size_t i : pick) {
+            const std::size_t first = b.offset[i], n = b.length[i];
+            out.add(b.row(i), b.end[i],
+                    b.log_prob.empty() ? std::span<const T>{} : std::span(b.log_prob).subspan(first, n),
+                    b.temperature[i],
+                    b.mask.empty() ? std::span<const std::uint8_t>{} : std::span(b.mask).subspan(first, n));
+        }
+        if (rows(b.prompt) > 0) out.prompt = select(b.prompt, pick);
+        return out;
+    }
+
+    /// Rows of a, then rows of b. Log-probs stay only if both have them; a missing mask means all ones.
+    /// Errors: shape_error if one has prompts and the other has none.
+    friend token_batch concat(const token_batch& a, const token_batch& b) {
+        if (rows(a) == 0) return b;
+        if (rows(b) == 0) return a;
+        if ((rows(a.prompt) > 0) != (rows(b.prompt) > 0))
+            fail(error_kind::shape, "concat(token_batch)", "prompt", "prompts in both batches or in none",
+                 "prompts in one");
+        token_batch out = a;
+        const auto append = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+        append(out.token, b.token);
+        if (a.log_prob.empty() || b.log_prob.empty())
+            out.log_prob.clear();
+        else
+            append(out.log_prob, b.log_prob);
+        if (!a.mask.empty() || !b.mask.empty()) {
+            if (a.mask.empty()) out.mask.assign(a.token.size(), 1);
+            if (b.mask.empty())
+                out.mask.insert(out.mask.end(), b.token.size(), std::uint8_t{1});
+            else
+                append(out.mask, b.mask);
+        }
+        for (std::size_t i = 1; i < b.offset.size(); ++i) out.offset.push_back(a.token.size() + b.offset[i]);
+        append(out.length, b.length);
+        append(out.end, b.end);
+        append(out.temperature, b.temperature);
+        for (std::size_t i = 0; i < rows(b.prompt); ++i) out.prompt.add(b.prompt.row(i));
+        return out;
+    }
+};
+
+/// Demonstrations without prompts, drawn in shuffled passes: within a pass no row comes twice.
+/// `sample` starts a new pass when the old one runs out; rows depend on the key's seed and on how many were drawn
+/// before.
+template <class Batch>
+class demonstrations {
+public:
+    explicit demonstrations(Batch all) : all_(static_cast<Batch&&>(all)), order_(rows(all_)) {
+        if (order_.empty()) fail(error_kind::option, "demonstrations", "all", "at least one demonstration", "none");
+        for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = i;
+        next_ = order_.size();
+    }
+    Batch sample(std::size_t n, rng_key key) {
+        pick_.clear();
+        while (pick_.size() < n) {
+            if (next_ == order_.size()) {
+                shuffle(std::span(order_), {key.seed, 0}, ++pass_);
+                next_ = 0;
+            }
+            pick_.push_back(order_[next_++]);
+        }
+        return select(all_, pick_);
+    }
+    const Batch& all() const { return all_; }
+
+private:
+    Batch all_;
+    std::vector<std::size_t> order_, pick_;
+    std::size_t next_ = 0;
+    std::uint64_t pass_ = 0;
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI
