@@ -73,7 +73,7 @@ concept archive = requires(A& a, double& x) {
 
 /// Scratch memory that components may use freely within one call. Grows to what the largest step needs and stays there.
 struct workspace {
-    std::vector<double> a, b, c;
+    std::vector<double> a, b, c, d, e;
     std::vector<std::size_t> index;
 };
 

@@ -1,0 +1,65 @@
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "rlgaf/core/error.hpp"
+#include "rlgaf/core/random.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// Past samples that the discriminator goes on seeing, so that it does not forget old faults. The policy never trains
+/// on them. Batch: any type with `rows`, `select` and `concat`. First in, first out. Source: Shrivastava et al. 2017,
+/// arXiv 1612.07828, section 2.3.
+template <class Batch>
+class replay_buffer {
+public:
+    /// At most `capacity` rows; 0 keeps nothing.
+    explicit replay_buffer(std::size_t capacity) : capacity_(capacity) {}
+
+    std::size_t size() const { return size_; }
+
+    /// Rows of `fresh` are kept; the oldest rows beyond the capacity go.
+    void add(const Batch& fresh) {
+        if (capacity_ == 0 || rows(fresh) == 0) return;
+        kept_.push_back(fresh);
+        size_ += rows(fresh);
+        while (size_ > capacity_) {
+            const std::size_t oldest = rows(kept_.front()), excess = size_ - capacity_;
+            if (excess >= oldest) {
+                kept_.erase(kept_.begin());
+                size_ -= oldest;
+            } else {
+                pick_.resize(oldest - excess);
+                for (std::size_t i = 0; i < pick_.size(); ++i) pick_[i] = excess + i;
+                kept_.front() = select(kept_.front(), pick_);
+                size_ = capacity_;
+            }
+        }
+    }
+
+    /// n rows drawn evenly from all that is kept, with repeats. Errors: option_error if nothing is kept.
+    Batch sample(std::size_t n, rng_key key) {
+        if (size_ == 0) fail(error_kind::option, "replay_buffer::sample", "n", "a buffer with rows", "an empty one");
+        const random_stream random(key, stream::replay);
+        row_.resize(n);
+        for (std::size_t i = 0; i < n; ++i) row_[i] = random.below(size_, static_cast<std::uint32_t>(i));
+        std::optional<Batch> out;
+        std::size_t first = 0;
+        for (const Batch& part : kept_) {
+            pick_.clear();
+            for (const std::size_t r : row_)
+                if (r >= first && r < first + rows(part)) pick_.push_back(r - first);
+            first += rows(part);
+            if (!pick_.empty()) out = out ? concat(*out, select(part, pick_)) : select(part, pick_);
+        }
+        return *out;
+    }
+
+private:
+    std::size_t capacity_;
+    std::vector<Batch> kept_;
+    std::size_t size_ = 0;
+    std::vector<std::size_t> pick_, row_;
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI

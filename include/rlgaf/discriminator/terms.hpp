@@ -1,0 +1,46 @@
+#pragma once
+#include "rlgaf/core/component.hpp"
+#include "rlgaf/core/scalar.hpp"
+#include "rlgaf/math/groups.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// What a discriminator loss reads: raw scores of demonstrations and of samples; demonstrations should score high.
+template <class T>
+struct discriminator_terms {
+    std::span<const T> real;  ///< [n_real]
+    std::span<const T> fake;  ///< [n_fake]
+    matching pairs;           ///< which demonstration each sample is compared with; pointwise losses ignore it
+};
+
+struct discriminator_loss_stats {
+    double loss = 0;
+    double accuracy = 0;  ///< share of matched pairs with real above fake; a tie counts half
+    double real_mean = 0, fake_mean = 0;
+};
+
+namespace detail {
+
+template <class T>
+discriminator_loss_stats begin_discriminator_loss(const discriminator_terms<T>& terms, std::span<T> d_real,
+                                                  std::span<T> d_fake, const char* function) {
+    check_size(d_real.size(), terms.real.size(), function, "d_real");
+    check_size(d_fake.size(), terms.fake.size(), function, "d_fake");
+    check_matching(terms.pairs, terms.real.size(), terms.fake.size(), function);
+    discriminator_loss_stats stats;
+    for (const T s : terms.real) stats.real_mean += static_cast<double>(s);
+    for (std::size_t j = 0; j < terms.fake.size(); ++j) {
+        const T r = terms.real[terms.pairs.real_of_fake[j]], f = terms.fake[j];
+        stats.fake_mean += static_cast<double>(f);
+        stats.accuracy += r > f ? 1.0 : r < f ? 0.0 : 0.5;
+    }
+    if (!terms.real.empty()) stats.real_mean /= static_cast<double>(terms.real.size());
+    if (!terms.fake.empty()) {
+        stats.fake_mean /= static_cast<double>(terms.fake.size());
+        stats.accuracy /= static_cast<double>(terms.fake.size());
+    }
+    return stats;
+}
+
+}  // namespace detail
+}  // namespace rlgaf::inline RLGAF_ABI

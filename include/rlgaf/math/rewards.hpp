@@ -1,0 +1,75 @@
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rlgaf/core/reduce.hpp"
+#include "rlgaf/math/groups.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// One reward of whole rows. NaN = "does not apply to this row".
+struct outcome_reward {
+    std::string_view name;
+    std::span<const double> value;  ///< [B]
+};
+
+/// What a step's rows earned. The row's reward is the sum of its outcomes and of its unmasked token rewards.
+template <class T>
+struct reward_view {
+    std::span<const outcome_reward> outcome;  ///< K rewards of [B]
+    ragged_view<const T> token{};             ///< optional: paid at single tokens
+    std::span<const double> bootstrap{};      ///< optional [B]: value after a truncated row, 0 for the others
+};
+
+/// Owns the rewards of one step; memory is kept from step to step.
+template <class T>
+class rewards {
+public:
+    /// Empties it and takes on the rows of a new step.
+    void begin(std::span<const std::uint32_t> lengths) {
+        lengths_.assign(lengths.begin(), lengths.end());
+        used_ = 0;
+        has_token_ = false;
+    }
+    std::size_t rows() const { return lengths_.size(); }
+
+    /// A further outcome, [B], all 0. The name must outlive this object. Valid until the next `begin`.
+    std::span<double> add_outcome(std::string_view name) {
+        if (used_ == slot_.size()) slot_.emplace_back();
+        slot& s = slot_[used_++];
+        s.name = name;
+        s.value.assign(rows(), 0.0);
+        return s.value;
+    }
+    std::size_t outcomes() const { return used_; }
+    std::span<double> outcome(std::size_t k) { return slot_[k].value; }
+    std::string_view name(std::size_t k) const { return slot_[k].name; }
+
+    /// Token rewards, all 0 when first asked for.
+    ragged_view<T> token() {
+        if (!has_token_) token_.assign(lengths_);
+        has_token_ = true;
+        return token_.view();
+    }
+
+    reward_view<T> view() {
+        view_.clear();
+        for (std::size_t k = 0; k < used_; ++k) view_.push_back({slot_[k].name, slot_[k].value});
+        return {view_, has_token_ ? ragged_view<const T>(token_.view()) : ragged_view<const T>{}, {}};
+    }
+
+private:
+    struct slot {
+        std::string_view name;
+        std::vector<double> value;
+    };
+    std::vector<std::uint32_t> lengths_;
+    std::vector<slot> slot_;
+    std::vector<outcome_reward> view_;
+    std::size_t used_ = 0;
+    ragged_buffer<T> token_;
+    bool has_token_ = false;
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI

@@ -1,0 +1,111 @@
+#pragma once
+#include "rlgaf/math/moments.hpp"
+#include "rlgaf/policy_gradient/advantage/center.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+enum class reinforce_baseline {
+    none,        ///< rewards as they are; with rewards of one sign everything that was sampled is pushed the same way
+    batch_mean,  ///< mean return of the step's rows, the row itself included: a pure scale of 1 - 1 / B
+    ema,         ///< running mean of earlier steps' returns; lags behind a discriminator by 1 / (1 - decay) steps
+    per_step     ///< mean of the returns at the same token position
+};
+
+/// Discounted rewards to go, minus a baseline.
+/// Formula: G_t = r_t + discount G_{t+1} over unmasked tokens; the row's outcomes are paid at its last unmasked token,
+///          `bootstrap` after it;  A_t = G_t - b. Masked tokens are skipped: a hole costs no discount.
+/// Shapes:  advantage [B, length], overwritten; masked tokens get 0.
+/// Degenerate: a row without a reward or without an unmasked token: 0, and it is in no baseline. ema in its first step:
+/// b = 0. Errors:  shape_error; option_error. Source:  Williams 1992, Machine Learning 8; per_step as in sequence-GAN
+/// practice.
+struct reinforce {
+    using role = role::advantage;
+    reinforce_baseline baseline = reinforce_baseline::batch_mean;
+    double discount = 1;         ///< in [0, 1]
+    double ema_decay = 0.9;      ///< in [0, 1), for reinforce_baseline::ema
+    std::size_t group_size = 1;  ///< samples a prompt that the trainer draws
+
+    struct state {
+        double mean = 0, weight = 0;
+        template <class Archive>
+        void visit(Archive& a) {
+            a("mean", mean), a("weight", weight);
+        }
+    };
+    void check() const {
+        detail::check_option(discount >= 0 && discount <= 1, "reinforce", "discount", "in [0, 1]", discount);
+        detail::check_option(ema_decay >= 0 && ema_decay < 1, "reinforce", "ema_decay", "in [0, 1)", ema_decay);
+    }
+
+    template <class T>
+    advantage_stats operator()(state& memory, const advantage_terms<T>& terms, workspace& work,
+                               const ragged_view<T>& advantage) const {
+        check();
+        detail::check_advantage_terms(terms, advantage, "reinforce");
+        const std::size_t rows = advantage.rows();
+        const reward_view<T>& reward = terms.reward;
+        if (!reward.bootstrap.empty())
+            detail::check_size(reward.bootstrap.size(), rows, "reinforce", "terms.reward.bootstrap");
+
+        // work.a: return of the row from its first token, NaN where the row takes no part
+        work.a.assign(rows, std::numeric_limits<double>::quiet_NaN());
+        for (std::size_t i = 0; i < rows; ++i) {
+            const auto out = advantage.row(i);
+            double to_go = reward.bootstrap.empty() ? 0 : discount * reward.bootstrap[i];
+            bool applies = !reward.token.empty() || reward.outcome.empty();
+            for (const outcome_reward& r : reward.outcome)
+                if (!is_nan(&r.value[i])) {
+                    to_go += r.value[i];
+                    applies = true;
+                }
+            bool last = true;
+            for (std::size_t t = out.size(); t-- > 0;) {
+                out[t] = 0;
+                if (!applies || (!terms.mask.empty() && !terms.mask.row(i)[t])) continue;
+                if (!last) to_go *= discount;
+                if (!reward.token.empty()) to_go += static_cast<double>(reward.token.row(i)[t]);
+                out[t] = static_cast<T>(to_go);
+                last = false;
+            }
+            if (!last) work.a[i] = to_go;
+        }
+
+        const moments returns = moments_of(work.a);
+        if (baseline == reinforce_baseline::per_step) {
+            subtract_step_means(terms.mask, work, advantage);
+        } else if (baseline != reinforce_baseline::none) {
+            double b = returns.mean;
+            if (baseline == reinforce_baseline::ema) {
+                b = memory.weight > 0 ? memory.mean / memory.weight : 0;
+                if (returns.count > 0) {
+                    memory.mean = ema_decay * memory.mean + (1 - ema_decay) * returns.mean;
+                    memory.weight = ema_decay * memory.weight + (1 - ema_decay);
+                }
+            }
+            for_each_token(advantage, terms.mask, [&](std::size_t i, std::size_t t) {
+                if (!is_nan(&work.a[i])) advantage.row(i)[t] -= static_cast<T>(b);
+            });
+        }
+        return detail::summarize(advantage, terms.mask, is_constant(returns.deviation(), returns.mean) ? 1.0 : 0.0);
+    }
+
+private:
+    template <class T>
+    static void subtract_step_means(const mask_view& mask, workspace& work, const ragged_view<T>& advantage) {
+        std::size_t longest = 0;
+        for (std::size_t i = 0; i < advantage.rows(); ++i)
+            longest = advantage.length(i) > longest ? advantage.length(i) : longest;
+        work.d.assign(longest, 0.0);
+        work.e.assign(longest, 0.0);
+        for_each_token(advantage, mask, [&](std::size_t i, std::size_t t) {
+            if (is_nan(&work.a[i])) return;
+            work.d[t] += static_cast<double>(advantage.row(i)[t]);
+            work.e[t] += 1;
+        });
+        for_each_token(advantage, mask, [&](std::size_t i, std::size_t t) {
+            if (!is_nan(&work.a[i])) advantage.row(i)[t] -= static_cast<T>(work.d[t] / work.e[t]);
+        });
+    }
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI

@@ -1,0 +1,53 @@
+#pragma once
+#include "rlgaf/math/kl_estimators.hpp"
+#include "rlgaf/policy_gradient/terms.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+struct regularizer_stats {
+    double loss = 0;   ///< the weighted sum
+    double value = 0;  ///< mean over unmasked tokens of what is regularised, nats
+};
+
+/// KL to the reference policy as a term of the loss.
+/// Formula: L = beta sum of w_i kl(log_prob_it, reference_log_prob_it) over unmasked tokens.
+/// Shapes:  all [B, length]; row_weight [B].
+/// Adds:    d_log_prob += beta w dkl/dlog_prob. token_factor does not touch it.
+/// Units:   nats.
+/// Errors:  shape_error; option_error for k1, whose gradient as a loss is noise around 0 (use kl_penalty).
+/// Source:  Shao et al. 2024, arXiv 2402.03300, equation 4 (k3); Liu et al. 2025, arXiv 2510.01555 (why k2).
+struct kl_loss {
+    using role = role::policy_regularizer;
+    static constexpr bool needs_reference = true;
+    double beta = 0.001;  ///< >= 0
+    kl_estimator estimator = kl_estimator::k2;
+
+    void check() const {
+        detail::check_option(beta >= 0, "kl_loss", "beta", "0 or positive", beta);
+        detail::check_option(estimator != kl_estimator::k1, "kl_loss", "estimator",
+                             "k2 or k3 (k1 has no gradient on average; kl_penalty puts it in the reward)", 1);
+    }
+
+    template <class T>
+    regularizer_stats operator()(const policy_terms<T>& terms, std::span<const double> row_weight,
+                                 const ragged_view<T>& d_log_prob) const {
+        check();
+        detail::check_policy_terms(terms, row_weight, d_log_prob, "kl_loss");
+        detail::check_same_shape(terms.log_prob, terms.reference_log_prob, "kl_loss", "terms.reference_log_prob");
+        regularizer_stats stats;
+        double tokens = 0;
+        for_each_token(terms.log_prob, terms.mask, [&](std::size_t b, std::size_t t) {
+            const kl_term kl = estimate_kl(estimator, static_cast<double>(terms.log_prob.row(b)[t]),
+                                           static_cast<double>(terms.reference_log_prob.row(b)[t]));
+            const double weight = beta * row_weight[b];
+            stats.loss += weight * kl.value;
+            stats.value += kl.value;
+            tokens += 1;
+            d_log_prob.row(b)[t] += static_cast<T>(weight * kl.d_log_prob);
+        });
+        if (tokens > 0) stats.value /= tokens;
+        return stats;
+    }
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI

@@ -1,0 +1,89 @@
+#pragma once
+#include <cmath>
+
+#include "rlgaf/core/reduce.hpp"
+#include "rlgaf/math/rewards.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// What an advantage estimator reads. All rows of the step.
+template <class T>
+struct advantage_terms {
+    reward_view<T> reward;
+    groups group;      ///< which prompt each row answers
+    mask_view mask{};  ///< optional
+};
+
+struct advantage_stats {
+    double mean = 0, deviation = 0;  ///< over unmasked tokens
+    double constant_groups = 0;      ///< share of the groups whose rewards are all equal: they teach nothing
+};
+
+/// What a policy loss reads: [B, length] each, all of the same shape. Nothing here receives a gradient but log_prob
+/// (and entropy, in the losses that say so).
+template <class T>
+struct policy_terms {
+    ragged_view<const T> log_prob;
+    ragged_view<const T> old_log_prob{};  ///< of the policy that the ratio is taken to
+    ragged_view<const T> advantage{};
+    mask_view mask{};                           ///< optional
+    ragged_view<const T> reference_log_prob{};  ///< where a KL term needs it
+    ragged_view<const T> token_factor{};        ///< optional: multiplies the policy term, never KL or entropy; no count
+    ragged_view<const T> entropy{};             ///< where an entropy term needs it
+
+    policy_terms slice(std::size_t first, std::size_t count) const {
+        const auto cut = [&](const auto& v) { return v.empty() ? v : v.slice(first, count); };
+        return {cut(log_prob),           cut(old_log_prob), cut(advantage), cut(mask),
+                cut(reference_log_prob), cut(token_factor), cut(entropy)};
+    }
+};
+
+struct policy_loss_stats {
+    double loss = 0;                                             ///< the weighted sum
+    double tokens = 0;                                           ///< unmasked ones
+    double clipped_low = 0, clipped_high = 0, clipped_dual = 0;  ///< tokens without gradient because of a clip
+    double ratio_max = 0;                                        ///< largest exp(log_prob - old_log_prob)
+    double kl_old = 0;  ///< sum over tokens of the k3 estimate of KL(old || new)
+};
+
+namespace detail {
+
+template <class T, class G>
+void check_policy_terms(const policy_terms<T>& terms, std::span<const double> row_weight,
+                        const ragged_view<G>& gradient, const char* function) {
+    check_size(row_weight.size(), terms.log_prob.rows(), function, "row_weight");
+    check_same_shape(terms.log_prob, gradient, function, "gradient");
+    check_same_shape_if_given(terms.log_prob, terms.mask, function, "terms.mask");
+    check_same_shape_if_given(terms.log_prob, terms.token_factor, function, "terms.token_factor");
+}
+
+/// Fills the stats of finished advantages.
+template <class T>
+advantage_stats summarize(const ragged_view<T>& advantage, const mask_view& mask, double constant_groups) {
+    advantage_stats stats{.constant_groups = constant_groups};
+    double n = 0, squares = 0;
+    for_each_token(advantage, mask, [&](std::size_t b, std::size_t t) {
+        stats.mean += static_cast<double>(advantage.row(b)[t]);
+        n += 1;
+    });
+    if (n > 0) stats.mean /= n;
+    for_each_token(advantage, mask, [&](std::size_t b, std::size_t t) {
+        const double d = static_cast<double>(advantage.row(b)[t]) - stats.mean;
+        squares += d * d;
+    });
+    stats.deviation = n > 1 ? std::sqrt(squares / (n - 1)) : 0;
+    return stats;
+}
+
+/// Writes value[b] on every unmasked token of row b and 0 elsewhere.
+template <class T>
+void broadcast_rows(std::span<const double> value, const mask_view& mask, const ragged_view<T>& out) {
+    for (std::size_t b = 0; b < out.rows(); ++b) {
+        const auto row = out.row(b);
+        for (std::size_t t = 0; t < row.size(); ++t)
+            row[t] = mask.empty() || mask.row(b)[t] ? static_cast<T>(value[b]) : T{0};
+    }
+}
+
+}  // namespace detail
+}  // namespace rlgaf::inline RLGAF_ABI
