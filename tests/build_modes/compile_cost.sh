@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# compile_cost.sh SOURCE_DIR SCRATCH_DIR COMPILER [FLAG...]: FLAG tells where Eigen is.
+# Compiling rlgaf.hpp alone costs at most 0.75 of compiling Eigen/Core alone. Processor time, median of several runs
+# that take turns, so that a busy machine slows both.
+set -euo pipefail
+limit=0.75
+runs=7
+source=$1 scratch=$2 compiler=$3
+shift 3
+mkdir -p "$scratch"
+cd "$scratch"
+echo '#include "rlgaf/rlgaf.hpp"' > umbrella.cpp
+echo '#include <Eigen/Core>' > eigen.cpp
+if ! "$compiler" -std=c++20 "$@" -fsyntax-only eigen.cpp 2> /dev/null; then
+    echo "no Eigen here, nothing to compare with"
+    exit 0
+fi
+TIMEFORMAT=%U
+cost() { { time "$compiler" -std=c++20 -I "$source/include" "${flags[@]}" -fsyntax-only "$1" 2>&3; } 2>&1; }
+flags=("$@")
+exec 3>&2
+: > umbrella.times
+: > eigen.times
+for ((i = 0; i < runs; ++i)); do
+    cost umbrella.cpp >> umbrella.times
+    cost eigen.cpp >> eigen.times
+done
+median() { sort -n "$1" | sed -n "$((runs / 2 + 1))p"; }
+awk -v ours="$(median umbrella.times)" -v theirs="$(median eigen.times)" -v limit=$limit 'BEGIN {
+    printf "rlgaf.hpp %.2f s, Eigen/Core %.2f s, ratio %.2f, at most %.2f\n", ours, theirs, ours / theirs, limit
+    exit ours / theirs > limit
+}'

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# write_umbrella.sh [SOURCE_DIR]: writes rlgaf.hpp anew from the headers that are on the floors. Run it after adding or
+# removing a header; floors.sh tells when that was forgotten.
+set -euo pipefail
+cd "${1:-$(dirname "${BASH_SOURCE[0]}")/../..}/include"
+{
+    cat <<'TEXT'
+#pragma once
+/// Everything but the leaves: floors 0 to 4, which need the standard library only. Each header also works on its own.
+/// Leaves are included by name: data/ and io/ (files), interop/ (xtensor, Eigen, LibTorch), models/ (ready backends).
+
+#include "rlgaf/version.hpp"  // IWYU pragma: export
+TEXT
+    for floor in core math "policy_gradient discriminator reward_shaping preference" backend training; do
+        echo
+        # shellcheck disable=SC2086
+        (cd rlgaf && find $floor -name '*.hpp' | LC_ALL=C sort) | sed 's|.*|#include "rlgaf/&"  // IWYU pragma: export|'
+    done
+} > rlgaf/rlgaf.hpp.new
+mv rlgaf/rlgaf.hpp.new rlgaf/rlgaf.hpp
