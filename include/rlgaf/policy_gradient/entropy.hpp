@@ -26,15 +26,13 @@ struct entropy_bonus {
         detail::check_policy_terms(terms, row_weight, d_entropy, "entropy_bonus");
         detail::check_same_shape(terms.log_prob, terms.entropy, "entropy_bonus", "terms.entropy");
         regularizer_stats stats;
-        double tokens = 0;
         for_each_token(terms.entropy, terms.mask, [&](std::size_t b, std::size_t t) {
             const double weight = coefficient * row_weight[b], h = static_cast<double>(terms.entropy.row(b)[t]);
             stats.loss -= weight * h;
             stats.value += h;
-            tokens += 1;
+            stats.tokens += 1;
             d_entropy.row(b)[t] += static_cast<T>(-weight);
         });
-        if (tokens > 0) stats.value /= tokens;
         return stats;
     }
 };

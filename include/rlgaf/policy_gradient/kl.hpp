@@ -4,9 +4,13 @@
 
 namespace rlgaf::inline RLGAF_ABI {
 
+/// Sums, so that the parts of a step add up.
 struct regularizer_stats {
-    double loss = 0;   ///< the weighted sum
-    double value = 0;  ///< mean over unmasked tokens of what is regularised, nats
+    double loss = 0;    ///< the weighted sum
+    double value = 0;   ///< plain sum over unmasked tokens of what is regularised, nats
+    double tokens = 0;  ///< unmasked ones
+
+    void merge(const regularizer_stats& other) { loss += other.loss, value += other.value, tokens += other.tokens; }
 };
 
 /// KL to the reference policy as a term of the loss.
@@ -35,17 +39,15 @@ struct kl_loss {
         detail::check_policy_terms(terms, row_weight, d_log_prob, "kl_loss");
         detail::check_same_shape(terms.log_prob, terms.reference_log_prob, "kl_loss", "terms.reference_log_prob");
         regularizer_stats stats;
-        double tokens = 0;
         for_each_token(terms.log_prob, terms.mask, [&](std::size_t b, std::size_t t) {
             const kl_term kl = estimate_kl(estimator, static_cast<double>(terms.log_prob.row(b)[t]),
                                            static_cast<double>(terms.reference_log_prob.row(b)[t]));
             const double weight = beta * row_weight[b];
             stats.loss += weight * kl.value;
             stats.value += kl.value;
-            tokens += 1;
+            stats.tokens += 1;
             d_log_prob.row(b)[t] += static_cast<T>(weight * kl.d_log_prob);
         });
-        if (tokens > 0) stats.value /= tokens;
         return stats;
     }
 };

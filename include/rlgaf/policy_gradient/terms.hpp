@@ -38,6 +38,7 @@ struct policy_terms {
     }
 };
 
+/// Sums over tokens (ratio_max: the largest), so that the parts of a step add up.
 struct policy_loss_stats {
     double loss = 0;                                             ///< the weighted sum
     double tokens = 0;                                           ///< unmasked ones
