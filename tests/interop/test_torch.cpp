@@ -1,0 +1,596 @@
+// clang-format off: the adapter comes before torch's own headers (clang 14 with torch 1.13)
+#include "rlgaf/interop/torch.hpp"
+// clang-format on
+
+#include <torch/nn/modules/container/sequential.h>
+#include <torch/nn/modules/dropout.h>
+#include <torch/nn/modules/embedding.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/rnn.h>
+#include <torch/optim/sgd.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#undef CHECK  // torch's logging and Catch2 both have one
+#include "support/catch.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace rlgaf;
+using rlgaf_test::contains;
+using rlgaf_test::message_of;
+using ids = std::vector<std::int32_t>;
+
+namespace {
+
+constexpr std::int64_t vocabulary = 5;
+
+/// Logits of the next token from a recurrent net, or a score a position where `outputs` is 1.
+struct gru_net_impl : torch::nn::Cloneable<gru_net_impl> {
+    explicit gru_net_impl(std::int64_t output_size = vocabulary, double dropout_rate = 0)
+        : outputs(output_size), rate(dropout_rate) {
+        reset();
+    }
+    void reset() override {
+        embedding = register_module("embedding", torch::nn::Embedding(vocabulary, 3));
+        gru = register_module("gru", torch::nn::GRU(torch::nn::GRUOptions(3, 4).batch_first(true)));
+        dropout = register_module("dropout", torch::nn::Dropout(rate));
+        head = register_module("head", torch::nn::Linear(4, outputs));
+    }
+    torch::Tensor forward(torch::Tensor tokens) { return head(dropout(std::get<0>(gru(embedding(tokens))))); }
+
+    std::int64_t outputs;
+    double rate;
+    torch::nn::Embedding embedding{nullptr};
+    torch::nn::GRU gru{nullptr};
+    torch::nn::Dropout dropout{nullptr};
+    torch::nn::Linear head{nullptr};
+};
+TORCH_MODULE_IMPL(gru_net, gru_net_impl);
+
+/// Logits of the next token are a row of a table. Not clonable, and not in a holder.
+struct table_net : torch::nn::Module {
+    explicit table_net(std::vector<float> values)
+        : table(register_parameter("table", torch::tensor(values).reshape({-1, vocabulary}))) {}
+    torch::Tensor forward(torch::Tensor tokens) {
+        last_shape = tokens.sizes().vec();
+        return table.index_select(0, tokens.flatten()).reshape({tokens.size(0), tokens.size(1), vocabulary});
+    }
+    torch::Tensor table;
+    std::vector<std::int64_t> last_shape;
+};
+
+/// Returns whatever it was told to.
+struct stub_net : torch::nn::Module {
+    explicit stub_net(std::function<torch::Tensor(torch::Tensor)> function) : f(std::move(function)) {}
+    torch::Tensor forward(torch::Tensor tokens) { return f(tokens); }
+    std::function<torch::Tensor(torch::Tensor)> f;
+};
+
+/// Mean embedding of a row: one number a row, which needs to know where the row ends.
+struct pooled_net : torch::nn::Module {
+    pooled_net() : embedding(register_module("embedding", torch::nn::Embedding(vocabulary, 1))) {}
+    torch::Tensor forward(torch::Tensor tokens, torch::Tensor lengths) {
+        const torch::Tensor inside = torch::arange(tokens.size(1)).unsqueeze(0) < lengths.unsqueeze(1);
+        return (embedding(tokens).squeeze(-1) * inside).sum(1) / lengths;
+    }
+    torch::nn::Embedding embedding;
+};
+
+using gru_policy = torch_policy<gru_net>;
+using gru_scorer = torch_scorer<gru_net>;
+static_assert(check_policy<gru_policy>());
+static_assert(check_policy<torch_policy<table_net>>());
+static_assert(check_scorer<gru_scorer, token_batch<float>>());
+static_assert(check_scorer<torch_scorer<pooled_net>, token_batch<float>>());
+static_assert(check_scorer<torch_scorer<torch::nn::Sequential>, token_batch<float>>());
+static_assert(clonable<gru_policy> && clonable<gru_scorer> && !clonable<torch_policy<table_net>>);
+static_assert(flat_parameters<gru_policy> && flat_parameters<gru_scorer> && continues_prefixes<gru_policy>);
+static_assert(gives_entropy<gru_policy>() && !gives_value<gru_policy>() && per_sample_streams<gru_policy>());
+static_assert(!std::copy_constructible<gru_policy>);  // it has the optimiser's memory
+
+/// Rows of different lengths, one of them empty, and a masked token.
+token_batch<float> some_rows() {
+    token_batch<float> b;
+    const std::array<std::uint8_t, 4> one_masked = {1, 0, 1, 1}, none_masked = {1, 1, 1, 1};
+    const std::span mask(none_masked);
+    b.add(ids{1, 2, 3, 4}, row_end::terminated, {}, 1, one_masked);
+    b.add(ids{4}, row_end::truncated, {}, 0.5, mask.first(1));
+    b.add(ids{}, row_end::truncated);
+    b.add(ids{0, 0, 3}, row_end::terminated, {}, 2, mask.first(3));
+    return b;
+}
+
+struct arrays {
+    ragged_buffer<float> log_prob, entropy;
+    explicit arrays(const token_batch<float>& b) {
+        log_prob.assign(lengths(b));
+        entropy.assign(lengths(b));
+    }
+    policy_outputs<float> out() { return {log_prob.view(), entropy.view(), {}}; }
+    policy_cotangents<float> cotangents() const { return {log_prob.view(), entropy.view(), {}}; }
+};
+
+std::vector<std::uint64_t> sample_ids(std::size_t n, std::uint64_t first = 0) {
+    std::vector<std::uint64_t> id(n);
+    std::iota(id.begin(), id.end(), first);
+    return id;
+}
+
+std::vector<float> gradients(std::span<const parameter_block<float>> blocks) {
+    std::vector<float> all;
+    for (const auto& block : blocks) all.insert(all.end(), block.gradients.begin(), block.gradients.end());
+    return all;
+}
+
+/// Compares the gradient that was accumulated with central differences of `value()` for every parameter.
+template <class Value>
+void require_gradient(std::span<const parameter_block<float>> blocks, Value&& value) {
+    for (const auto& block : blocks)
+        for (std::size_t i = 0; i < block.values.size(); ++i) {
+            const float x = block.values[i], step = 1e-2f;
+            block.values[i] = x + step;
+            const double above = value();
+            block.values[i] = x - step;
+            const double below = value();
+            block.values[i] = x;
+            INFO(block.name << "[" << i << "]");
+            REQUIRE(static_cast<double>(block.gradients[i]) ==
+                    Approx((above - below) / (2 * static_cast<double>(step))).epsilon(3e-3).margin(1e-3));
+        }
+}
+
+std::vector<double> softmax(std::span<const float> logit, double temperature) {
+    std::vector<double> p;
+    for (const float z : logit) p.push_back(std::exp(static_cast<double>(z) / temperature));
+    const double total = sum(std::span<const double>(p));
+    for (double& x : p) x /= total;
+    return p;
+}
+
+const std::vector<float> table = {0, 1, -1, 2, 0.5f, 1, 1, 0, 0, -2, 0, -1, 3, 1, 0, 2, -2, 0.5f, 0, 1, 0, 0, 0, 0, 1};
+
+}  // namespace
+
+TEST_CASE("torch_policy: log-probs and entropies are those of the softmax", "[torch]") {
+    torch_policy policy{std::make_shared<table_net>(table), {.start_token = 2, .pad_token = 4}};
+    const auto b = some_rows();
+    arrays a(b), again(b);
+    a.log_prob.flat()[1] = 77;  // masked: is left alone
+    policy.evaluate(b, a.out());
+    for (std::size_t i = 0; i < rows(b); ++i)
+        for (std::size_t t = 0; t < b.length[i]; ++t) {
+            const auto before = static_cast<std::size_t>(t == 0 ? 2 : b.row(i)[t - 1]);
+            const auto p = softmax(std::span(table).subspan(before * 5, 5), b.temperature[i]);
+            double entropy = 0;
+            for (const double x : p) entropy -= x * std::log(x);
+            if (i == 0 && t == 1) continue;
+            REQUIRE(a.log_prob.view().row(i)[t] ==
+                    Approx(std::log(p[static_cast<std::size_t>(b.row(i)[t])])).margin(1e-6));
+            REQUIRE(a.entropy.view().row(i)[t] == Approx(entropy).margin(1e-6));
+        }
+    REQUIRE(a.log_prob.view().row(0)[1] == 77);
+    REQUIRE(policy.module().last_shape == std::vector<std::int64_t>{4, 4});  // the last action is no input
+    policy.forward(b, again.out());
+    again.log_prob.flat()[1] = 77;
+    REQUIRE(std::equal(a.log_prob.flat().begin(), a.log_prob.flat().end(), again.log_prob.flat().begin()));
+
+    arrays none(token_batch<float>{});
+    policy.evaluate({}, none.out());
+    policy.backward(policy.forward({}, none.out()), none.cotangents());
+    token_batch<float> empty_row;
+    empty_row.add(ids{}, row_end::truncated);
+    policy.backward(policy.forward(empty_row, {}), {});
+}
+
+TEST_CASE("torch_policy: padding changes nothing, rows can be picked, prompts come first", "[torch]") {
+    torch::manual_seed(1);
+    gru_net net;
+    torch_policy policy{net};
+    const auto b = some_rows();
+    arrays a(b);
+    policy.evaluate(b, a.out());
+    for (const std::size_t i : std::array<std::size_t, 3>{0, 1, 3}) {
+        const auto one = select(b, std::array{i});
+        arrays alone(one);
+        policy.evaluate(one, alone.out());
+        for (std::size_t t = 0; t < b.length[i]; ++t)
+            REQUIRE(a.log_prob.view().row(i)[t] == Approx(alone.log_prob.flat()[t]).margin(1e-6));
+    }
+
+    // A prompt of p and the completion c is the end of the completion p c.
+    token_batch<float> whole, asked;
+    whole.add(ids{3, 1, 4, 2}, row_end::terminated);
+    whole.add(ids{2, 2}, row_end::terminated);
+    asked.add(ids{4, 2}, row_end::terminated);
+    asked.add(ids{2, 2}, row_end::terminated);
+    asked.prompt.add(ids{3, 1});
+    asked.prompt.add(ids{});
+    arrays w(whole), p(asked);
+    policy.evaluate(whole, w.out());
+    policy.evaluate(asked, p.out());
+    for (std::size_t t = 0; t < 2; ++t) {
+        REQUIRE(p.log_prob.view().row(0)[t] == Approx(w.log_prob.view().row(0)[t + 2]).margin(1e-6));
+        REQUIRE(p.entropy.view().row(1)[t] == Approx(w.entropy.view().row(1)[t]).margin(1e-6));
+    }
+
+    torch_policy bare{net, {.start_token = -1}};
+    REQUIRE(message_of<shape_error>([&] { bare.evaluate(asked, p.out()); }) ==
+            "rlgaf::torch_policy: row 1: expected a prompt, or .start_token, before the first action, got nothing");
+    token_prompts ask;
+    ask.add(ids{3, 1});
+    ask.add(ids{4});
+    const auto rolled = bare.rollout(ask, sample_ids(2), {.max_length = 3}, {});
+    arrays r(rolled);
+    bare.evaluate(rolled, r.out());
+    for (std::size_t k = 0; k < 6; ++k) REQUIRE(r.log_prob.flat()[k] == Approx(rolled.log_prob[k]).margin(1e-5));
+    REQUIRE(rows(rolled.prompt) == 2);
+    REQUIRE_THROWS_AS(bare.rollout({}, sample_ids(2), {}, {}), shape_error);
+    REQUIRE(message_of<shape_error>([&] { policy.rollout(ask, sample_ids(3), {}, {}); }) ==
+            "rlgaf::torch_policy::rollout: prompts: expected 3 elements, got 2");
+}
+
+TEST_CASE("torch_policy: backward is the gradient of the weighted outputs", "[torch]") {
+    torch::manual_seed(2);
+    torch_policy policy{gru_net(vocabulary)};
+    const auto b = some_rows();
+    arrays c(b), a(b);
+    const random_stream random({7, 0}, stream::user);
+    for (std::size_t k = 0; k < c.log_prob.flat().size(); ++k) {
+        c.log_prob.flat()[k] = static_cast<float>(random.normal(static_cast<std::uint32_t>(k)));
+        c.entropy.flat()[k] = static_cast<float>(random.normal(static_cast<std::uint32_t>(k), 1));
+    }
+    c.log_prob.flat()[1] = c.entropy.flat()[1] = std::numeric_limits<float>::quiet_NaN();  // masked: never read
+    const auto value = [&] {
+        policy.evaluate(b, a.out());
+        double total = 0;
+        for_each_token(a.log_prob.view(), mask(b), [&](std::size_t i, std::size_t t) {
+            const auto product = [&](auto& x, auto& y) {
+                return static_cast<double>(x.view().row(i)[t]) * static_cast<double>(y.view().row(i)[t]);
+            };
+            total += product(a.log_prob, c.log_prob) + product(a.entropy, c.entropy);
+        });
+        return total;
+    };
+    const auto blocks = policy.parameters();
+    REQUIRE(blocks.size() == 7);
+    REQUIRE(blocks[0].name == "embedding.weight");
+    REQUIRE(blocks[0].shape == std::vector<std::size_t>{5, 3});
+
+    // The entropy may get a gradient without having been asked for.
+    policy.backward(policy.forward(b, {.log_prob = a.log_prob.view()}), c.cotangents());
+    require_gradient(blocks, value);
+    const auto once = gradients(blocks);
+
+    // It accumulates, also when two tapes are alive, and the parts add up.
+    policy.discard();
+    REQUIRE(gradients(blocks) == std::vector<float>(once.size()));
+    auto first = policy.forward(b, {}), second = policy.forward(b, {});
+    policy.backward(std::move(second), {.d_entropy = c.entropy.view()});
+    policy.backward(std::move(first), {.d_log_prob = c.log_prob.view()});
+    policy.backward(policy.forward(b, {}), {});
+    const auto both = gradients(policy.parameters());
+    for (std::size_t k = 0; k < once.size(); ++k) REQUIRE(both[k] == Approx(once[k]).margin(1e-5));
+
+    arrays wrong(select(b, std::array<std::size_t, 1>{0}));
+    REQUIRE(message_of<shape_error>([&] { policy.backward(policy.forward(b, {}), wrong.cotangents()); }) ==
+            "rlgaf::torch_policy::backward: d_log_prob: expected 4 elements, got 1");
+    REQUIRE_THROWS_AS(policy.evaluate(b, wrong.out()), shape_error);
+    REQUIRE_THROWS_AS(policy.evaluate(b, {.value = a.log_prob.view()}), option_error);
+}
+
+TEST_CASE("torch_policy: samples follow exp(log_prob)", "[torch]") {
+    torch_policy policy{std::make_shared<table_net>(table), {.start_token = 3, .max_length = 2}};
+    const std::size_t n = 20000;
+    const double temperature = 0.8;
+    const auto id = sample_ids(n);
+    const auto b = policy.rollout({}, id, {.temperature = temperature}, {11, 3});
+    const auto p = softmax(std::span(table).subspan(15, 5), temperature);
+    std::array<std::size_t, 5> seen{};
+    for (std::size_t i = 0; i < n; ++i) {
+        const auto token = static_cast<std::size_t>(b.row(i)[0]);
+        ++seen[token];
+        REQUIRE(b.log_prob[2 * i] == Approx(std::log(p[token])).margin(1e-6));
+        REQUIRE(b.temperature[i] == temperature);
+    }
+    for (std::size_t v = 0; v < 5; ++v) {
+        const double mean = static_cast<double>(n) * p[v];
+        REQUIRE(std::abs(static_cast<double>(seen[v]) - mean) < 4 * std::sqrt(mean * (1 - p[v])));
+    }
+
+    // A sample is its own: not the batch's, and another key gives another one.
+    const auto few = policy.rollout({}, sample_ids(3, 500), {.temperature = temperature}, {11, 3});
+    REQUIRE(std::equal(few.token.begin(), few.token.end(), b.token.begin() + 1000));
+    const auto other = policy.rollout({}, id, {.temperature = temperature}, {11, 4});
+    REQUIRE(other.token != b.token);
+}
+
+TEST_CASE("torch_policy: truncated sampling stores what it drew from", "[torch]") {
+    torch_policy policy{std::make_shared<table_net>(table), {.start_token = 0, .max_length = 1}};
+    const auto p = softmax(std::span(table).first(5), 1);  // order: 3, 1, 4, 0, 2
+    const auto require_kept = [&](const rollout_options& o, const ids& kept) {
+        double mass = 0;
+        for (const std::int32_t v : kept) mass += p[static_cast<std::size_t>(v)];
+        const auto b = policy.rollout({}, sample_ids(2000), o, {5, 0});
+        std::array<bool, 5> seen{};
+        for (std::size_t i = 0; i < 2000; ++i) {
+            const auto v = static_cast<std::size_t>(b.token[i]);
+            seen[v] = true;
+            REQUIRE(b.log_prob[i] == Approx(std::log(p[v] / mass)).margin(1e-6));
+        }
+        for (std::int32_t v = 0; v < 5; ++v)
+            REQUIRE(seen[static_cast<std::size_t>(v)] == (std::find(kept.begin(), kept.end(), v) != kept.end()));
+    };
+    require_kept({.top_k = 1}, {3});
+    require_kept({.top_k = 3}, {3, 1, 4});
+    require_kept({.top_k = 9}, {0, 1, 2, 3, 4});
+    require_kept({.top_p = 1e-9}, {3});
+    require_kept({.top_p = p[3] + 0.01}, {3, 1});
+    require_kept({.top_p = 1 - p[2] / 2}, {0, 1, 2, 3, 4});
+    require_kept({.top_k = 2, .top_p = 0.99}, {3, 1});
+    require_kept({.top_k = 2, .top_p = 0.5}, {3});
+    REQUIRE_THROWS_AS(policy.rollout({}, sample_ids(1), {.top_p = 0}, {}), option_error);
+}
+
+TEST_CASE("torch_policy: rows end by their token or by their length", "[torch]") {
+    torch::manual_seed(3);
+    torch_policy policy{gru_net(vocabulary), {.end_token = 4, .max_length = 6, .rollout_rows = 7}};
+    const auto b = policy.rollout({}, sample_ids(40), {}, {1, 0});
+    bool seen[2] = {false, false};
+    for (std::size_t i = 0; i < 40; ++i) {
+        const auto row = b.row(i);
+        const auto stop = std::find(row.begin(), row.end(), 4);
+        REQUIRE(row.size() <= 6);
+        REQUIRE((b.end[i] == row_end::terminated) == (stop != row.end()));
+        REQUIRE((stop == row.end() ? row.size() == 6 : stop + 1 == row.end()));
+        seen[b.end[i] == row_end::terminated] = true;
+    }
+    REQUIRE((seen[0] && seen[1]));
+    arrays a(b);
+    policy.evaluate(b, a.out());
+    for (std::size_t k = 0; k < b.token.size(); ++k)
+        REQUIRE(a.log_prob.flat()[k] == Approx(b.log_prob[k]).margin(1e-5));
+    REQUIRE(policy.rollout({}, sample_ids(5), {.max_length = 2}, {}).length[0] <= 2);
+    REQUIRE(rows(policy.rollout({}, {}, {}, {})) == 0);
+}
+
+TEST_CASE("torch_policy: prefixes are continued", "[torch]") {
+    torch::manual_seed(4);
+    torch_policy policy{gru_net(vocabulary), {.end_token = 4, .max_length = 5}};
+    token_batch<float> b;
+    b.add(ids{1, 2, 3}, row_end::truncated);
+    b.add(ids{2, 4}, row_end::terminated);
+    const std::array<prefix, 4> from = {prefix{1, 2}, prefix{0, 2}, prefix{0, 2}, prefix{1, 0}};
+    const auto more = policy.rollout_from(b, from, sample_ids(4), {}, {});
+    REQUIRE(rows(more) == 4);
+    REQUIRE(more.length[0] == 2);
+    REQUIRE(more.end[0] == row_end::terminated);
+    for (std::size_t i = 1; i < 3; ++i) {
+        REQUIRE(more.length[i] > 2);
+        REQUIRE(std::equal(b.token.begin(), b.token.begin() + 2, more.row(i).begin()));
+    }
+    arrays a(more);
+    policy.evaluate(more, a.out());
+    for (std::size_t k = 0; k < more.token.size(); ++k)
+        REQUIRE(a.log_prob.flat()[k] == Approx(more.log_prob[k]).margin(1e-5));
+    const std::array<prefix, 1> missing = {prefix{0, 4}};
+    REQUIRE(message_of<shape_error>([&] { policy.rollout_from(b, missing, sample_ids(1), {}, {}); }) ==
+            "rlgaf::torch_policy::rollout_from: from[0]: expected a prefix of one of 2 rows, got 4 actions of row 0");
+}
+
+TEST_CASE("torch adapters: a module that breaks the contract is named", "[torch]") {
+    const auto b = some_rows();
+    arrays a(b);
+    std::vector<float> score(4);
+    const auto of_policy = [&](auto f) {
+        torch_policy policy{std::make_shared<stub_net>(f)};
+        return message_of<shape_error>([&] { policy.evaluate(b, a.out()); });
+    };
+    const auto of_scorer = [&](auto f) {
+        torch_scorer scorer{std::make_shared<stub_net>(f)};
+        return message_of<shape_error>([&] { scorer.evaluate(b, score); });
+    };
+    REQUIRE(of_policy([](torch::Tensor t) {
+                return torch::zeros({t.size(0), 5});
+            }) ==
+            "rlgaf::torch_policy: module.forward: expected floating-point logits [B, T, V] = [4, 4, V] of tokens "
+            "[4, 4], got [4, 5]");
+    REQUIRE(contains(of_policy([](torch::Tensor t) {
+                         return torch::zeros({t.size(1), t.size(0) + 1, 5});
+                     }),
+                     "got [4, 5, 5]"));
+    REQUIRE(contains(of_policy([](torch::Tensor) { return torch::Tensor(); }), "got no tensor"));
+    REQUIRE(of_scorer([](torch::Tensor t) {
+                return torch::zeros({t.size(0), 2});
+            }) == "rlgaf::torch_scorer: module.forward: expected [B] = [4] or [B, T] = [4, 5], got [4, 2]");
+    REQUIRE(contains(of_scorer([](torch::Tensor) { return torch::zeros({}); }), "got []"));
+
+    // Torch's own errors keep their words.
+    const std::string inside = of_policy([](torch::Tensor t) { return torch::zeros({2, 3}).matmul(t); });
+    REQUIRE(contains(inside, "rlgaf::torch_policy: module.forward: expected to accept int64 tokens [4, 4] between 0"));
+    torch_policy small{gru_net(3)};
+    REQUIRE(message_of<numeric_error>([&] { small.evaluate(b, a.out()); }) ==
+            "rlgaf::torch_policy: tokens: expected actions from 0 to V - 1 = 2, got 3");
+    torch_policy far{gru_net(vocabulary), {.start_token = 9}};
+    REQUIRE(contains(message_of<shape_error>([&] { far.rollout({}, sample_ids(1), {}, {}); }), "got torch's error"));
+
+    REQUIRE_THROWS_AS(gru_policy(gru_net{nullptr}), option_error);
+    REQUIRE_THROWS_AS(gru_policy(gru_net(), {.max_length = 0}), option_error);
+    REQUIRE_THROWS_AS(gru_scorer(gru_net(), {.weight_decay = std::nan("")}), option_error);
+    torch_policy blind{std::make_shared<table_net>(std::vector<float>(25, std::nanf("")))};
+    REQUIRE_THROWS_AS(blind.rollout({}, sample_ids(1), {}, {}), numeric_error);
+}
+
+TEST_CASE("torch_scorer: reads positions or rows", "[torch]") {
+    torch::manual_seed(5);
+    gru_net net(1);
+    const auto b = some_rows();
+    const auto positions = net->forward(torch::tensor({0, 1, 2, 3, 4}, torch::kLong).unsqueeze(0)).flatten();
+    const auto at = [&](std::int64_t t) { return positions[t].item<double>(); };
+    std::vector<float> last(4), mean(4), alone(1);
+    torch_scorer scorer{net, {.pad_token = 3}};
+    scorer.evaluate(b, last);
+    REQUIRE(last[0] == Approx(at(4)).margin(1e-6));
+    REQUIRE(last[2] == Approx(at(0)).margin(1e-6));  // of an empty row: the start token
+    scorer.evaluate(select(b, std::array<std::size_t, 1>{3}), alone);
+    REQUIRE(last[3] == Approx(alone[0]).margin(1e-6));
+    torch_scorer averaging{net, {.reading = torch_reading::mean_of_row}};
+    averaging.evaluate(b, mean);
+    REQUIRE(mean[0] == Approx((at(1) + at(3) + at(4)) / 3).margin(1e-6));  // token 2 is masked
+    REQUIRE(mean[2] == 0);
+
+    token_batch<float> asked;
+    asked.add(ids{3, 4}, row_end::terminated);
+    asked.prompt.add(ids{1, 2});
+    scorer.evaluate(asked, alone);
+    REQUIRE(alone[0] == Approx(at(4)).margin(1e-6));
+    averaging.evaluate(asked, alone);
+    REQUIRE(alone[0] == Approx((at(3) + at(4)) / 2).margin(1e-6));
+
+    torch_scorer bare{net, {.start_token = -1}};
+    bare.evaluate(b, last);
+    REQUIRE(last[2] == 0);
+    bare.evaluate({}, {});
+    bare.backward(bare.forward({}, {}), {});
+    torch_scorer sequence{torch::nn::Sequential(torch::nn::Embedding(vocabulary, 2), torch::nn::Linear(2, 1))};
+    sequence.evaluate(b, last);
+    REQUIRE_THROWS_AS(sequence.evaluate(b, alone), shape_error);
+}
+
+TEST_CASE("torch_scorer: backward is the gradient of the weighted scores", "[torch]") {
+    torch::manual_seed(6);
+    const auto b = some_rows();
+    const std::vector<float> c = {1, -2, 0.5f, 3};
+    const auto require_right = [&](auto scorer) {
+        std::vector<float> score(4);
+        const auto blocks = scorer.parameters();
+        scorer.backward(scorer.forward(b, score), c);
+        require_gradient(blocks, [&] {
+            scorer.evaluate(b, score);
+            double total = 0;
+            for (std::size_t i = 0; i < 4; ++i) total += static_cast<double>(score[i]) * static_cast<double>(c[i]);
+            return total;
+        });
+        REQUIRE_THROWS_AS(scorer.backward(scorer.forward(b, score), std::span(c).first(3)), shape_error);
+    };
+    require_right(torch_scorer{gru_net(1)});
+    require_right(torch_scorer{gru_net(1), {.reading = torch_reading::mean_of_row}});
+    require_right(torch_scorer{std::make_shared<pooled_net>()});
+}
+
+TEST_CASE("torch adapters: a step clips, clears, and refuses a gradient that is not finite", "[torch]") {
+    const auto net = std::make_shared<table_net>(table);
+    const auto plain_descent = [](std::vector<torch::Tensor> p) -> std::unique_ptr<torch::optim::Optimizer> {
+        return std::make_unique<torch::optim::SGD>(std::move(p), torch::optim::SGDOptions(77));
+    };
+    torch_policy policy{net, {.start_token = 4, .optimizer = plain_descent}};
+    token_batch<float> b;
+    b.add(ids{1}, row_end::terminated);
+    const auto accumulate = [&](float c) {
+        policy.backward(policy.forward(b, {}), {.d_log_prob = ragged_view<const float>::packed(&c, b.offset)});
+    };
+    const auto p = softmax(std::span(table).subspan(20), 1);
+    double squares = 0;
+    for (std::size_t v = 0; v < 5; ++v) squares += std::pow((v == 1 ? 1.0 : 0.0) - p[v], 2);
+    const double norm = 10 * std::sqrt(squares);
+
+    accumulate(10);
+    auto report = policy.step({.learning_rate = 0.1, .max_norm = 2});
+    REQUIRE(report.applied);
+    REQUIRE(report.grad_norm == Approx(norm));
+    const double moved = -0.1 * 2 / norm * 10 * (1 - p[1]);
+    REQUIRE(net->table[4][1].item<double>() == Approx(static_cast<double>(table[21]) + moved));
+    REQUIRE(net->table[0][1].item<float>() == table[1]);
+    REQUIRE(policy.step({}).grad_norm == 0);
+
+    const torch::Tensor before = net->table.detach().clone();
+    accumulate(std::numeric_limits<float>::quiet_NaN());
+    report = policy.step({});
+    REQUIRE_FALSE(report.applied);
+    REQUIRE(std::isnan(report.grad_norm));
+    REQUIRE(torch::equal(before, net->table));
+    report = policy.step({.max_norm = 0});
+    REQUIRE((report.applied && report.grad_norm == 0));
+    REQUIRE_THROWS_AS(policy.step({.learning_rate = 0}), option_error);
+
+    accumulate(1);
+    policy.discard();
+    REQUIRE(policy.step({}).grad_norm == 0);
+
+    // A module without anything to train is a reference: it accumulates nothing.
+    for (torch::Tensor& x : net->parameters()) x.set_requires_grad(false);
+    accumulate(1);
+    REQUIRE(policy.step({}).grad_norm == 0);
+    REQUIRE(policy.parameters().empty());
+}
+
+TEST_CASE("torch adapters: clones share nothing, modes and precisions are the module's", "[torch]") {
+    torch::manual_seed(7);
+    gru_net net(vocabulary, 0.5);
+    net->embedding->weight.set_requires_grad(false);
+    torch_policy policy{net};
+    auto copy = policy.clone();
+    REQUIRE(copy.parameters().size() == 6);
+    const auto b = some_rows();
+    arrays a(b), c(b), d(b);
+    policy.evaluate(b, a.out());
+    copy.evaluate(b, c.out());
+    REQUIRE(std::equal(a.log_prob.flat().begin(), a.log_prob.flat().end(), c.log_prob.flat().begin()));
+    copy.parameters()[5].values[0] += 1;
+    policy.evaluate(b, c.out());
+    REQUIRE(std::equal(a.log_prob.flat().begin(), a.log_prob.flat().end(), c.log_prob.flat().begin()));
+    torch_scorer scorer{gru_net(1)};
+    auto second = scorer.clone();
+    REQUIRE(&second.module() != &scorer.module());
+
+    policy.forward(b, d.out());  // dropout
+    REQUIRE_FALSE(std::equal(a.log_prob.flat().begin(), a.log_prob.flat().end(), d.log_prob.flat().begin()));
+    torch_policy still{net, {.train_mode = false}};
+    still.forward(b, d.out());
+    REQUIRE(std::equal(a.log_prob.flat().begin(), a.log_prob.flat().end(), d.log_prob.flat().begin()));
+
+    net->to(torch::kDouble);
+    policy.evaluate(b, d.out());
+    for (std::size_t k = 0; k < 8; ++k) REQUIRE(d.log_prob.flat()[k] == Approx(a.log_prob.flat()[k]).margin(1e-6));
+    REQUIRE(message_of<option_error>([&] { policy.parameters(); }) ==
+            "rlgaf::torch_policy: parameters(), gru.weight_ih_l0: expected contiguous float in host memory, got Double "
+            "on cpu");
+}
+
+TEST_CASE("torch_policy: a logit of -infinity is probability 0, without NaN in the gradient", "[torch]") {
+    auto cut = table;
+    cut[2] = -std::numeric_limits<float>::infinity();
+    torch_policy policy{std::make_shared<table_net>(cut), {.start_token = 0, .max_length = 1}};
+    const auto b = policy.rollout({}, sample_ids(300), {}, {});
+    REQUIRE(std::find(b.token.begin(), b.token.end(), 2) == b.token.end());
+    arrays a(b), one(b);
+    one.log_prob.assign(lengths(b), 1);
+    one.entropy.assign(lengths(b), 1);
+    policy.backward(policy.forward(b, a.out()), one.cotangents());
+    const auto g = gradients(policy.parameters());
+    REQUIRE(first_nonfinite(std::span<const float>(g)) == g.size());
+    REQUIRE(first_nonfinite(std::span<const float>(a.entropy.flat())) == b.token.size());
+}
+
+TEST_CASE("torch_policy: policy gradient raises a known reward", "[torch]") {
+    torch::manual_seed(8);
+    torch_policy policy{gru_net(vocabulary), {.max_length = 6}};
+    const auto share_of_threes = [](const token_batch<float>& b) {
+        return static_cast<double>(std::count(b.token.begin(), b.token.end(), 3)) / static_cast<double>(b.token.size());
+    };
+    double first = 0, last = 0;
+    for (std::uint32_t round = 0; round < 40; ++round) {
+        const auto b = policy.rollout({}, sample_ids(64), {}, {9, round});
+        last = share_of_threes(b);
+        if (round == 0) first = last;
+        arrays a(b);
+        for (std::size_t k = 0; k < b.token.size(); ++k)
+            a.log_prob.flat()[k] = static_cast<float>(-((b.token[k] == 3 ? 1.0 : 0.0) - last));
+        policy.backward(policy.forward(b, {}), {.d_log_prob = std::as_const(a).log_prob.view()});
+        REQUIRE(policy.step({.learning_rate = 0.05}).applied);
+    }
+    INFO("share of threes " << first << " -> " << last);
+    REQUIRE(first < 0.5);
+    REQUIRE(last > 0.9);
+}
