@@ -42,6 +42,8 @@ concept prompt_list = std::copyable<P> && requires(const P& p, std::span<const s
 
 namespace batch_has {
 template <class B>
+concept value_semantics = std::copyable<B> && std::default_initializable<B>;
+template <class B>
 concept rows = requires(const B& b) {
     { rows(b) } -> std::convertible_to<std::size_t>;
 };
@@ -75,7 +77,7 @@ concept mask = requires(const B& b) {
 ///   rows(b), lengths(b) [B], ends(b) [B], behaviour_log_prob(b) [B, length] (empty for demonstrations),
 ///   mask(b) [B, length] (optional), select(b, rows) (rows may repeat), concat(a, b).
 template <class B, class T>
-concept batch_of = std::copyable<B> && batch_has::rows<B> && batch_has::lengths<B> && batch_has::ends<B> &&
+concept batch_of = batch_has::value_semantics<B> && batch_has::rows<B> && batch_has::lengths<B> && batch_has::ends<B> &&
     batch_has::behaviour_log_prob<B, T> && batch_has::select<B> && batch_has::concat<B>;
 
 /// The batch's mask, or none if its type has none.

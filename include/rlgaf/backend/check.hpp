@@ -13,6 +13,9 @@ consteval bool check_policy() {
         static_assert(policy_has::batch<P>,
                       "rlgaf: the policy needs `using batch = ...;`, the type its rollout returns "
                       "(rlgaf::token_batch will do for tokens)");
+    else if constexpr (!batch_has::value_semantics<typename P::batch>)
+        static_assert(batch_has::value_semantics<typename P::batch>,
+                      "rlgaf: the batch must be copyable and default constructible");
     else if constexpr (!batch_has::rows<typename P::batch>)
         static_assert(batch_has::rows<typename P::batch>,
                       "rlgaf: the batch needs a free function `size_t rows(const batch&)`");

@@ -33,8 +33,8 @@ struct accuracy_gate {
         }
     };
     void check() const {
-        detail::check_option(high > low && high <= 1, "accuracy_gate", "high", "above .low and at most 1", high);
         detail::check_option(low >= 0.5, "accuracy_gate", "low", "at least 0.5", low);
+        detail::check_option(high > low && high <= 1, "accuracy_gate", "high", "above .low and at most 1", high);
         detail::check_option(decay >= 0 && decay < 1, "accuracy_gate", "decay", "in [0, 1)", decay);
     }
 

@@ -8,8 +8,8 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 /// Past samples that the discriminator goes on seeing, so that it does not forget old faults. The policy never trains
-/// on them. Batch: any type with `rows`, `select` and `concat`. First in, first out. Source: Shrivastava et al. 2017,
-/// arXiv 1612.07828, section 2.3.
+/// on them. Batch: any type with `rows`, `select` and `concat`. First in, first out.
+/// Source: Shrivastava et al. 2017, arXiv 1612.07828, section 2.3.
 template <class Batch>
 class replay_buffer {
 public:
@@ -17,6 +17,7 @@ public:
     explicit replay_buffer(std::size_t capacity) : capacity_(capacity) {}
 
     std::size_t size() const { return size_; }
+    std::size_t capacity() const { return capacity_; }
 
     /// Rows of `fresh` are kept; the oldest rows beyond the capacity go.
     void add(const Batch& fresh) {
@@ -52,7 +53,7 @@ public:
             first += rows(part);
             if (!pick_.empty()) out = out ? concat(*out, select(part, pick_)) : select(part, pick_);
         }
-        return *out;
+        return out ? *out : select(kept_.front(), std::span<const std::size_t>{});
     }
 
 private:

@@ -10,12 +10,12 @@ template <class T>
 struct discriminator_terms {
     std::span<const T> real;  ///< [n_real]
     std::span<const T> fake;  ///< [n_fake]
-    matching pairs;           ///< which demonstration each sample is compared with; pointwise losses ignore it
+    matching pairs;           ///< which demonstration each sample is compared with; pointwise losses need none
 };
 
 struct discriminator_loss_stats {
     double loss = 0;
-    double accuracy = 0;  ///< share of matched pairs with real above fake; a tie counts half
+    double accuracy = 0.5;  ///< share of matched pairs with real above fake; a tie counts half; no pairs: a guess
     double real_mean = 0, fake_mean = 0;
 };
 
@@ -23,22 +23,22 @@ namespace detail {
 
 template <class T>
 discriminator_loss_stats begin_discriminator_loss(const discriminator_terms<T>& terms, std::span<T> d_real,
-                                                  std::span<T> d_fake, const char* function) {
+                                                  std::span<T> d_fake, const char* function, bool pairwise) {
     check_size(d_real.size(), terms.real.size(), function, "d_real");
     check_size(d_fake.size(), terms.fake.size(), function, "d_fake");
-    check_matching(terms.pairs, terms.real.size(), terms.fake.size(), function);
+    const std::span<const std::uint32_t> real_of = terms.pairs.real_of_fake;
+    if (pairwise || !real_of.empty()) check_matching(terms.pairs, terms.real.size(), terms.fake.size(), function);
     discriminator_loss_stats stats;
     for (const T s : terms.real) stats.real_mean += static_cast<double>(s);
-    for (std::size_t j = 0; j < terms.fake.size(); ++j) {
-        const T r = terms.real[terms.pairs.real_of_fake[j]], f = terms.fake[j];
-        stats.fake_mean += static_cast<double>(f);
-        stats.accuracy += r > f ? 1.0 : r < f ? 0.0 : 0.5;
-    }
+    for (const T s : terms.fake) stats.fake_mean += static_cast<double>(s);
     if (!terms.real.empty()) stats.real_mean /= static_cast<double>(terms.real.size());
-    if (!terms.fake.empty()) {
-        stats.fake_mean /= static_cast<double>(terms.fake.size());
-        stats.accuracy /= static_cast<double>(terms.fake.size());
+    if (!terms.fake.empty()) stats.fake_mean /= static_cast<double>(terms.fake.size());
+    double above = 0;
+    for (std::size_t j = 0; j < real_of.size(); ++j) {
+        const T r = terms.real[real_of[j]], f = terms.fake[j];
+        above += r > f ? 1.0 : r < f ? 0.0 : 0.5;
     }
+    if (!real_of.empty()) stats.accuracy = above / static_cast<double>(real_of.size());
     return stats;
 }
 

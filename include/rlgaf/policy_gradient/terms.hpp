@@ -45,6 +45,12 @@ struct policy_loss_stats {
     double clipped_low = 0, clipped_high = 0, clipped_dual = 0;  ///< tokens without gradient because of a clip
     double ratio_max = 0;                                        ///< largest exp(log_prob - old_log_prob)
     double kl_old = 0;  ///< sum over tokens of the k3 estimate of KL(old || new)
+
+    void merge(const policy_loss_stats& other) {
+        loss += other.loss, tokens += other.tokens, kl_old += other.kl_old;
+        clipped_low += other.clipped_low, clipped_high += other.clipped_high, clipped_dual += other.clipped_dual;
+        ratio_max = other.ratio_max > ratio_max ? other.ratio_max : ratio_max;
+    }
 };
 
 namespace detail {

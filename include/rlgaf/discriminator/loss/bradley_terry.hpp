@@ -11,9 +11,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Units:   nats. Scores are fixed only up to a constant a prompt unless centering or score_penalty is on.
 /// Degenerate: no samples: loss 0, no gradient.
 /// Errors:  shape_error; option_error.
-/// Source:  Jolicoeur-Martineau 2018, arXiv 1807.00734 (RpGAN); Ye et al. 2025, arXiv 2511.10643 (GAD); margin: Touvron
-/// et
-///          al. 2023, arXiv 2307.09288; centering: Eisenstein et al. 2023, arXiv 2312.09244.
+/// Source:  Jolicoeur-Martineau 2018, arXiv 1807.00734 (RpGAN); Ye et al. 2025, arXiv 2511.10643 (GAD);
+///          margin: Touvron et al. 2023, arXiv 2307.09288; centering: Eisenstein et al. 2023, arXiv 2312.09244.
 struct bradley_terry {
     using role = role::discriminator_loss;
     double margin = 0;            ///< finite
@@ -31,7 +30,7 @@ struct bradley_terry {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         check();
-        discriminator_loss_stats stats = detail::begin_discriminator_loss(terms, d_real, d_fake, "bradley_terry");
+        discriminator_loss_stats stats = detail::begin_discriminator_loss(terms, d_real, d_fake, "bradley_terry", true);
         const std::size_t n = terms.fake.size();
         for (std::size_t j = 0; j < n; ++j) {
             const std::size_t i = terms.pairs.real_of_fake[j];

@@ -13,11 +13,11 @@ enum class reward_scale {
 /// Formula: A_i = (R_i - mean_g) / (deviation_g + epsilon), the same on every unmasked token; deviation with Bessel.
 ///          Several rewards are centred each on the rows that it applies to, summed, then scaled.
 /// Shapes:  advantage [B, length], overwritten; masked tokens get 0.
-/// Degenerate: a group of one, a group of equal rewards, a row without a reward: 0 (peers return the raw reward, or
-/// noise). Errors:  shape_error; option_error. Needs:   rows of a group answer the same prompt; for a policy without
-/// prompts any rows do. Source:  Shao et al. 2024, arXiv 2402.03300, section 4.1.2; none: Liu et al. 2025, arXiv
-/// 2503.20783; batch: Liu et al.
-///          2025, arXiv 2508.08221. epsilon is 1e-4 in TRL and 1e-6 in verl.
+/// Degenerate: a group of one, a group of equal rewards, a row without a reward: 0 (peers: the raw reward, or noise).
+/// Errors:  shape_error; option_error.
+/// Needs:   rows of a group answer the same prompt; for a policy without prompts any rows do.
+/// Source:  Shao et al. 2024, arXiv 2402.03300, section 4.1.2; none: Liu et al. 2025, arXiv 2503.20783;
+///          batch: Liu et al. 2025, arXiv 2508.08221. epsilon is 1e-4 in TRL and 1e-6 in verl.
 struct grpo {
     using role = role::advantage;
     std::size_t group_size = 8;  ///< samples a prompt that the trainer draws; 0: the whole step is one group

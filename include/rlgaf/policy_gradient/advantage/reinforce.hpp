@@ -15,9 +15,10 @@ enum class reinforce_baseline {
 /// Formula: G_t = r_t + discount G_{t+1} over unmasked tokens; the row's outcomes are paid at its last unmasked token,
 ///          `bootstrap` after it;  A_t = G_t - b. Masked tokens are skipped: a hole costs no discount.
 /// Shapes:  advantage [B, length], overwritten; masked tokens get 0.
-/// Degenerate: a row without a reward or without an unmasked token: 0, and it is in no baseline. ema in its first step:
-/// b = 0. Errors:  shape_error; option_error. Source:  Williams 1992, Machine Learning 8; per_step as in sequence-GAN
-/// practice.
+/// Degenerate: a row without a reward or without an unmasked token: 0, and it is in no baseline.
+///          ema in its first step: b = 0.
+/// Errors:  shape_error; option_error.
+/// Source:  Williams 1992, Machine Learning 8; per_step as in sequence-GAN practice.
 struct reinforce {
     using role = role::advantage;
     reinforce_baseline baseline = reinforce_baseline::batch_mean;
@@ -47,64 +48,63 @@ struct reinforce {
         if (!reward.bootstrap.empty())
             detail::check_size(reward.bootstrap.size(), rows, "reinforce", "terms.reward.bootstrap");
 
-        // work.a: return of the row from its first token, NaN where the row takes no part
+        // work.a: return of the row from its first token, NaN where the row takes no part.
+        // work.d, work.e: sum and number of the returns at each token position.
         work.a.assign(rows, std::numeric_limits<double>::quiet_NaN());
+        work.d.clear();
+        work.e.clear();
         for (std::size_t i = 0; i < rows; ++i) {
-            const auto out = advantage.row(i);
-            double to_go = reward.bootstrap.empty() ? 0 : discount * reward.bootstrap[i];
-            bool applies = !reward.token.empty() || reward.outcome.empty();
-            for (const outcome_reward& r : reward.outcome)
-                if (!is_nan(&r.value[i])) {
-                    to_go += r.value[i];
-                    applies = true;
-                }
-            bool last = true;
-            for (std::size_t t = out.size(); t-- > 0;) {
-                out[t] = 0;
-                if (!applies || (!terms.mask.empty() && !terms.mask.row(i)[t])) continue;
-                if (!last) to_go *= discount;
-                if (!reward.token.empty()) to_go += static_cast<double>(reward.token.row(i)[t]);
-                out[t] = static_cast<T>(to_go);
-                last = false;
+            if (work.d.size() < advantage.length(i)) {
+                work.d.resize(advantage.length(i), 0.0);
+                work.e.resize(advantage.length(i), 0.0);
             }
-            if (!last) work.a[i] = to_go;
-        }
-
-        const moments returns = moments_of(work.a);
-        if (baseline == reinforce_baseline::per_step) {
-            subtract_step_means(terms.mask, work, advantage);
-        } else if (baseline != reinforce_baseline::none) {
-            double b = returns.mean;
-            if (baseline == reinforce_baseline::ema) {
-                b = memory.weight > 0 ? memory.mean / memory.weight : 0;
-                if (returns.count > 0) {
-                    memory.mean = ema_decay * memory.mean + (1 - ema_decay) * returns.mean;
-                    memory.weight = ema_decay * memory.weight + (1 - ema_decay);
-                }
-            }
-            for_each_token(advantage, terms.mask, [&](std::size_t i, std::size_t t) {
-                if (!is_nan(&work.a[i])) advantage.row(i)[t] -= static_cast<T>(b);
+            for_each_return(terms, i, advantage.length(i), [&](std::size_t t, double to_go) {
+                work.a[i] = to_go;
+                work.d[t] += to_go;
+                work.e[t] += 1;
             });
         }
-        return detail::summarize(advantage, terms.mask, is_constant(returns.deviation(), returns.mean) ? 1.0 : 0.0);
+        const moments returns = moments_of(work.a);
+        double b = baseline == reinforce_baseline::batch_mean ? returns.mean : 0;
+        if (baseline == reinforce_baseline::ema) {
+            if (memory.weight > 0) b = memory.mean / memory.weight;
+            if (returns.count > 0) {
+                memory.mean = ema_decay * memory.mean + (1 - ema_decay) * returns.mean;
+                memory.weight = ema_decay * memory.weight + (1 - ema_decay);
+            }
+        }
+        for (std::size_t i = 0; i < rows; ++i) {
+            const auto out = advantage.row(i);
+            for (T& v : out) v = 0;
+            for_each_return(terms, i, out.size(), [&](std::size_t t, double to_go) {
+                out[t] = static_cast<T>(to_go - (baseline == reinforce_baseline::per_step ? work.d[t] / work.e[t] : b));
+            });
+        }
+        const bool constant = returns.count > 0 && is_constant(returns.deviation(), returns.mean);
+        return detail::summarize(advantage, terms.mask, constant ? 1.0 : 0.0);
     }
 
 private:
-    template <class T>
-    static void subtract_step_means(const mask_view& mask, workspace& work, const ragged_view<T>& advantage) {
-        std::size_t longest = 0;
-        for (std::size_t i = 0; i < advantage.rows(); ++i)
-            longest = advantage.length(i) > longest ? advantage.length(i) : longest;
-        work.d.assign(longest, 0.0);
-        work.e.assign(longest, 0.0);
-        for_each_token(advantage, mask, [&](std::size_t i, std::size_t t) {
-            if (is_nan(&work.a[i])) return;
-            work.d[t] += static_cast<double>(advantage.row(i)[t]);
-            work.e[t] += 1;
-        });
-        for_each_token(advantage, mask, [&](std::size_t i, std::size_t t) {
-            if (!is_nan(&work.a[i])) advantage.row(i)[t] -= static_cast<T>(work.d[t] / work.e[t]);
-        });
+    /// Calls f(token, return) for the unmasked tokens of row i, the last one first; not at all if no reward applies.
+    template <class T, class F>
+    void for_each_return(const advantage_terms<T>& terms, std::size_t i, std::size_t length, F&& f) const {
+        const reward_view<T>& reward = terms.reward;
+        double to_go = reward.bootstrap.empty() ? 0 : discount * reward.bootstrap[i];
+        bool applies = !reward.token.empty() || reward.outcome.empty();
+        for (const outcome_reward& r : reward.outcome)
+            if (!is_nan(&r.value[i])) {
+                to_go += r.value[i];
+                applies = true;
+            }
+        if (!applies) return;
+        bool last = true;
+        for (std::size_t t = length; t-- > 0;) {
+            if (!terms.mask.empty() && !terms.mask.row(i)[t]) continue;
+            if (!last) to_go *= discount;
+            if (!reward.token.empty()) to_go += static_cast<double>(reward.token.row(i)[t]);
+            f(t, to_go);
+            last = false;
+        }
     }
 };
 

@@ -1,0 +1,179 @@
+#pragma once
+#include <vector>
+
+#include "rlgaf/backend/driver.hpp"
+#include "rlgaf/core/finite.hpp"
+#include "rlgaf/discriminator/terms.hpp"
+#include "rlgaf/math/aggregation.hpp"
+#include "rlgaf/policy_gradient/kl.hpp"
+#include "rlgaf/reward_shaping/terms.hpp"
+
+/// The five roles of adversarial training: roll_out, score, shape, update_policy, update_discriminator. The trainer
+/// calls them in this order; so can you, in a plain loop or on different processes.
+namespace rlgaf::inline RLGAF_ABI {
+
+/// A component together with its memory: `part advantage{grpo{.group_size = 8}};`
+template <component C>
+struct part {
+    C component;
+    state_of<C> memory{};
+
+    explicit part(C c) : component(static_cast<C&&>(c)) {}
+    template <class... Args>
+    decltype(auto) operator()(Args&&... args) {
+        return call(component, memory, std::forward<Args>(args)...);
+    }
+};
+
+/// What one round's samples carry from role to role. Reuse one object from round to round: it keeps its memory.
+template <policy_backend P>
+struct trajectories {
+    using scalar = typename P::scalar;
+
+    typename P::batch batch;
+    std::vector<std::uint32_t> group_id;  ///< [B] which prompt a row answers
+    std::size_t group_count = 0;
+    std::vector<std::uint8_t> truncated;       ///< [B]
+    ragged_buffer<scalar> old_log_prob;        ///< [B, length] of the policy before this round's update
+    ragged_buffer<scalar> reference_log_prob;  ///< [B, length] if evaluate_reference was called
+    ragged_buffer<scalar> token_factor;        ///< [B, length] if old log-probs were evaluated anew
+    bool has_reference = false, has_token_factor = false;
+    std::vector<scalar> score;  ///< [B] raw output of the discriminator
+    rewards<scalar> reward;
+
+    workspace work;
+    std::vector<std::size_t> pick;
+
+    groups group() const { return {group_id, group_count}; }
+    ragged_view<const scalar> reference_view() const {
+        return has_reference ? reference_log_prob.view() : ragged_view<const scalar>{};
+    }
+    ragged_view<const scalar> factor_view() const {
+        return has_token_factor ? token_factor.view() : ragged_view<const scalar>{};
+    }
+};
+
+struct roll_out_options {
+    std::size_t rows = 512;      ///< samples, a multiple of group_size
+    std::size_t group_size = 8;  ///< samples a prompt; 0: all rows are one group
+    rollout_options sampling{};
+    bool recompute_old = false;  ///< evaluate old log-probs instead of trusting the sampler's
+    double importance_cap =
+        2;  ///< > 0: with recompute_old, tokens weigh min(cap, exp(old - sampled)) in the policy's loss
+    std::size_t micro_batch_rows = 0;  ///< rows a forward pass at most; 0: all
+
+    void check() const {
+        sampling.check();
+        detail::check_option(rows > 0 && (group_size == 0 || rows % group_size == 0), "roll_out_options", "rows",
+                             "a positive multiple of the group size", static_cast<double>(rows));
+        detail::check_option(importance_cap > 0, "roll_out_options", "importance_cap", "positive", importance_cap);
+        detail::check_option(recompute_old || !sampling.truncates(), "roll_out_options", "recompute_old",
+                             "true with top_k or top_p, because the sampler's probabilities are not the policy's", 0);
+    }
+    std::size_t prompts() const { return group_size == 0 ? rows : rows / group_size; }
+};
+
+/// Role 1: samples a round. `prompts` has options.prompts() rows, or none for a policy that is not asked anything.
+template <policy_backend P>
+void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_options& options, rng_key key,
+              trajectories<P>& t) {
+    using T = typename P::scalar;
+    options.check();
+    const std::size_t n = options.rows, per_prompt = options.group_size == 0 ? 1 : options.group_size;
+    std::vector<std::uint64_t> id(n);
+    std::iota(id.begin(), id.end(), std::uint64_t{0});
+    t.group_id.resize(n);
+    for (std::size_t i = 0; i < n; ++i)
+        t.group_id[i] = options.group_size == 0 ? 0 : static_cast<std::uint32_t>(i / per_prompt);
+    t.group_count = options.group_size == 0 ? 1 : n / per_prompt;
+
+    if (rows(prompts) > 0) {
+        detail::check_size(rows(prompts), options.prompts(), "roll_out", "prompts");
+        t.pick.resize(n);
+        for (std::size_t i = 0; i < n; ++i) t.pick[i] = i / per_prompt;
+        t.batch = policy.rollout(select(prompts, t.pick), id, options.sampling, key);
+    } else {
+        t.batch = policy.rollout(prompts, id, options.sampling, key);
+    }
+    detail::check_size(rows(t.batch), n, "roll_out", "rows of the policy's rollout");
+
+    const ragged_view<const T> sampled = behaviour_log_prob(t.batch);
+    const mask_view mask = mask_of(t.batch);
+    t.old_log_prob.assign(lengths(t.batch));
+    detail::check_same_shape(t.old_log_prob.view(), sampled, "roll_out", "behaviour_log_prob");
+    detail::check_finite(sampled, mask, "roll_out", "behaviour_log_prob");
+    t.has_token_factor = options.recompute_old;
+    if (options.recompute_old) {
+        evaluate_in_parts(policy, t.batch, {.log_prob = t.old_log_prob.view()}, options.micro_batch_rows, t.pick);
+        t.token_factor.assign(lengths(t.batch), T{1});
+        for_each_token(sampled, mask, [&](std::size_t b, std::size_t i) {
+            const double d =
+                static_cast<double>(t.old_log_prob.view().row(b)[i]) - static_cast<double>(sampled.row(b)[i]);
+            t.token_factor.view().row(b)[i] = static_cast<T>(std::fmin(options.importance_cap, std::exp(d)));
+        });
+    } else {
+        const ragged_view<T> old = t.old_log_prob.view();
+        for_each_token(sampled, mask, [&](std::size_t b, std::size_t i) { old.row(b)[i] = sampled.row(b)[i]; });
+    }
+
+    const std::span<const row_end> end = ends(t.batch);
+    t.truncated.resize(n);
+    for (std::size_t i = 0; i < n; ++i) t.truncated[i] = end[i] == row_end::truncated;
+    t.has_reference = false;
+    t.reward.begin(lengths(t.batch));
+}
+
+/// Log-probs of the round's samples under the policy that KL is measured against. Part of role 1.
+template <policy_backend P, class Reference>
+void evaluate_reference(Reference& reference, trajectories<P>& t, std::size_t micro_batch_rows = 0) {
+    t.reference_log_prob.assign(lengths(t.batch));
+    evaluate_in_parts(reference, t.batch, {.log_prob = t.reference_log_prob.view()}, micro_batch_rows, t.pick);
+    t.has_reference = true;
+}
+
+/// Stands in for a discriminator with a reward that is known, to find out whether a policy learns at all.
+/// F: `double (const batch&, std::size_t row)`.
+template <class F>
+struct true_reward {
+    F function;
+    explicit true_reward(F f) : function(static_cast<F&&>(f)) {}
+};
+
+namespace detail {
+template <class S>
+constexpr bool is_true_reward = false;
+template <class F>
+constexpr bool is_true_reward<true_reward<F>> = true;
+}  // namespace detail
+
+/// Role 2: the discriminator's opinion of the round's samples.
+template <class S, policy_backend P>
+void score(S& scorer, trajectories<P>& t, std::size_t micro_batch_rows = 0) {
+    t.score.assign(rows(t.batch), 0);
+    if constexpr (detail::is_true_reward<std::remove_const_t<S>>) {
+        for (std::size_t i = 0; i < t.score.size(); ++i)
+            t.score[i] = static_cast<typename P::scalar>(scorer.function(t.batch, i));
+    } else {
+        evaluate_in_parts(scorer, t.batch, std::span<typename P::scalar>(t.score), micro_batch_rows, t.pick);
+    }
+    detail::check_finite(std::span<const typename P::scalar>(t.score), "score", "score");
+}
+
+/// Role 3: from scores to rewards.
+template <class Stage, policy_backend P>
+void shape(part<Stage>& stage, trajectories<P>& t) {
+    stage.component.check();
+    if (needs_reference<Stage>() && !t.has_reference)
+        fail(error_kind::option, "shape", "trajectories",
+             "evaluate_reference before a stage that needs the reference policy", "no reference log-probs");
+    const shaping_terms<typename P::scalar> terms{.score = t.score,
+                                                  .log_prob = std::as_const(t.old_log_prob).view(),
+                                                  .reference_log_prob = t.reference_view(),
+                                                  .mask = mask_of(t.batch),
+                                                  .truncated = t.truncated,
+                                                  .group = t.group()};
+    t.reward.begin(lengths(t.batch));
+    stage(terms, t.batch, t.reward, t.work);
+}
+
+}  // namespace rlgaf::inline RLGAF_ABI
