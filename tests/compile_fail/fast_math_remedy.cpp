@@ -1,0 +1,3 @@
+// flags: -ffast-math -fno-finite-math-only
+// expect: ok
+#include "rlgaf/rlgaf.hpp"
