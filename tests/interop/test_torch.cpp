@@ -14,6 +14,7 @@
 #include <limits>
 #include <numeric>
 #undef CHECK  // torch's logging and Catch2 both have one
+#include "rlgaf/backend/conformance.hpp"
 #include "support/catch.hpp"
 #include "support/temp_dir.hpp"
 
@@ -355,6 +356,16 @@ TEST_CASE("torch_policy: rows end by their token or by their length", "[torch]")
     REQUIRE(rows(policy.rollout({}, {}, {}, {})) == 0);
 }
 
+TEST_CASE("torch_policy: without an end token rows are whole at their full length", "[torch]") {
+    torch_policy policy{gru_net(vocabulary), {.max_length = 3}};
+    const auto whole = policy.rollout({}, sample_ids(2), {}, {}),
+               cut = policy.rollout({}, sample_ids(2), {.max_length = 2}, {});
+    REQUIRE(whole.token.size() == 6);
+    REQUIRE(whole.end[1] == row_end::terminated);
+    REQUIRE(cut.token.size() == 4);
+    REQUIRE(cut.end[1] == row_end::truncated);
+}
+
 TEST_CASE("torch_policy: prefixes are continued", "[torch]") {
     torch::manual_seed(4);
     torch_policy policy{gru_net(vocabulary), {.end_token = 4, .max_length = 5}};
@@ -593,4 +604,33 @@ TEST_CASE("torch_policy: policy gradient raises a known reward", "[torch]") {
     INFO("share of threes " << first << " -> " << last);
     REQUIRE(first < 0.5);
     REQUIRE(last > 0.9);
+}
+
+TEST_CASE("torch adapters: conformance", "[torch]") {
+    torch::manual_seed(10);
+    const auto require_ok = [](const conformance_report& report) {
+        INFO(to_string(report));
+        REQUIRE(report.ok());
+    };
+    gru_policy policy{gru_net(), {.end_token = 4, .max_length = 6}};
+    const auto b = policy.rollout({}, sample_ids(12), {}, {3, 0});
+    require_ok(check_conformance(policy, {}));
+
+    token_prompts ask;
+    ask.add(ids{1, 2});
+    ask.add(ids{});
+    ask.add(ids{3});
+    gru_policy asked{gru_net(), {.end_token = 0, .max_length = 4}};
+    require_ok(check_conformance(asked, ask, {.frequency_rows = 4000, .rollout = {.temperature = 1.3}}));
+
+    torch_policy unclonable{std::make_shared<table_net>(table), {.start_token = 1, .max_length = 3}};
+    require_ok(check_conformance(unclonable, {}, {.frequency_rows = 4000}));
+
+    const auto rows_of_both = concat(some_rows(), b);
+    torch_scorer last{gru_net(1)};
+    require_ok(check_conformance_scorer(last, rows_of_both));
+    torch_scorer mean{gru_net(1), {.reading = torch_reading::mean_of_row}};
+    require_ok(check_conformance_scorer(mean, rows_of_both));
+    torch_scorer pooled{std::make_shared<pooled_net>()};
+    require_ok(check_conformance_scorer(pooled, rows_of_both));
 }

@@ -48,12 +48,12 @@ namespace rlgaf::inline RLGAF_ABI {
 using torch_optimizer_factory = std::function<std::unique_ptr<torch::optim::Optimizer>(std::vector<torch::Tensor>)>;
 
 struct torch_policy_options {
-    std::int32_t start_token = 0;              ///< in front of every row; -1: none, rows need prompts then
-    std::int32_t end_token = -1;               ///< the action that ends a row; -1: none, every row ends at max_length
-    std::int32_t pad_token = 0;                ///< a token that the module accepts; what it says there is not read
-    std::uint32_t max_length = 64;             ///< > 0; actions a row where rollout_options sets no limit
-    std::size_t rollout_rows = 256;            ///< rows in one forward of a rollout, bounds its memory; 0: all
-    bool train_mode = true;                    ///< forward in train(), dropout on; false: in eval()
+    std::int32_t start_token = 0;    ///< in front of every row; -1: none, rows need prompts then
+    std::int32_t end_token = -1;     ///< the action that ends a row; -1: none, a row is whole at max_length actions
+    std::int32_t pad_token = 0;      ///< a token that the module accepts; what it says there is not read
+    std::uint32_t max_length = 64;   ///< > 0; actions a row where rollout_options sets no limit
+    std::size_t rollout_rows = 256;  ///< rows in one forward of a rollout, bounds its memory; 0: all
+    bool train_mode = true;          ///< forward in train(), dropout on; false: in eval()
     std::optional<torch::Device> device = {};  ///< where the module is moved to; default: it stays where it is
     torch_optimizer_factory optimizer = {};    ///< default: torch's AdamW with this weight decay
     double weight_decay = 0;                   ///< >= 0, times the learning rate; of the default optimiser
@@ -482,8 +482,8 @@ private:
         batch out;
         for (growing_row& r : row) {
             if (masked) r.mask.resize(r.token.size(), 1);
-            out.add(r.token, r.ended || options_.end_token < 0 ? row_end::terminated : row_end::truncated, r.log_prob,
-                    o.temperature, r.mask);
+            const bool whole = r.ended || (options_.end_token < 0 && r.token.size() >= options_.max_length);
+            out.add(r.token, whole ? row_end::terminated : row_end::truncated, r.log_prob, o.temperature, r.mask);
         }
         out.prompt = ask;
         return out;
