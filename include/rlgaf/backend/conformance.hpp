@@ -131,7 +131,7 @@ std::string check_limit(P& p, const typename P::prompts& prompts, const typename
     const auto cut = sample_rows(p, prompts, 0, rows(whole), shorter, key);
     for (std::size_t i = 0; i < rows(cut); ++i) {
         const std::uint32_t n = std::span<const std::uint32_t>(lengths(cut))[i];
-        if (n > shorter.max_length || (o.max_length > 0 && length[i] > o.max_length))
+        if (n > shorter.max_length)
             return "!row " + std::to_string(i) + " has " + std::to_string(n) +
                    " actions with .max_length = " + std::to_string(shorter.max_length);
         const row_end end = std::span<const row_end>(ends(cut))[i];

@@ -56,7 +56,10 @@ inline std::string to_string(const conformance_report& report) {
     for (const bool passed : {false, true})
         for (const finding& f : report.findings)
             if (f.passed == passed)
-                text += (!f.passed ? "FAIL  " : f.skipped() ? "skip  " : "ok    ") + f.check + ": " + f.message + "\n";
+                text += (!f.passed     ? "FAIL  "
+                         : f.skipped() ? "skip  "
+                                       : "ok    ") +
+                        f.check + ": " + (f.skipped() ? f.message.substr(9) : f.message) + "\n";
     return text;
 }
 
