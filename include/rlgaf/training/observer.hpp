@@ -109,7 +109,7 @@ constexpr bool check_observer() {
 
 template <class... O>
 void notify_begin(const run_info& info, O&... observers) {
-    const auto one = [&](auto& o) {
+    [[maybe_unused]] const auto one = [&](auto& o) {
         if constexpr (has_on_begin<std::remove_reference_t<decltype(o)>>) o.on_begin(info);
     };
     (one(observers), ...);
@@ -118,7 +118,7 @@ void notify_begin(const run_info& info, O&... observers) {
 template <class... O>
 bool notify_round(const round_report& report, O&... observers) {
     bool stop = false;
-    const auto one = [&](auto& o) {
+    [[maybe_unused]] const auto one = [&](auto& o) {
         if constexpr (has_on_round<std::remove_reference_t<decltype(o)>>) {
             if constexpr (std::is_same_v<decltype(o.on_round(report)), bool>)
                 stop = o.on_round(report) || stop;
@@ -131,14 +131,14 @@ bool notify_round(const round_report& report, O&... observers) {
 }
 template <class Batch, class... O>
 void notify_rollout(const round_report& report, const Batch& batch, O&... observers) {
-    const auto one = [&](auto& o) {
+    [[maybe_unused]] const auto one = [&](auto& o) {
         if constexpr (has_on_rollout<std::remove_reference_t<decltype(o)>, Batch>) o.on_rollout(report, batch);
     };
     (one(observers), ...);
 }
 template <class... O>
 void notify_end(const round_report& report, O&... observers) {
-    const auto one = [&](auto& o) {
+    [[maybe_unused]] const auto one = [&](auto& o) {
         if constexpr (has_on_end<std::remove_reference_t<decltype(o)>>) o.on_end(report);
     };
     (one(observers), ...);

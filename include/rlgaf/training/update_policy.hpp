@@ -146,7 +146,7 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
                                     const std::span<const double> part_weight(weight.data() + first, size);
                                     const ragged_view<T> d = d_log_prob.view().slice(first, size);
                                     report.loss.merge(loss(part_terms, part_weight, d));
-                                    const auto add = [&](auto& regularizer) {
+                                    [[maybe_unused]] const auto add = [&](auto& regularizer) {
                                         using C = decltype(regularizer.component);
                                         if constexpr (detail::needs_entropy<C>())
                                             report.regularizer.merge(regularizer(part_terms, part_weight,
