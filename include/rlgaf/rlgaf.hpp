@@ -47,9 +47,21 @@
 #include "rlgaf/backend/abilities.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/batch.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/check.hpp"  // IWYU pragma: export
+#include "rlgaf/backend/conformance.hpp"  // IWYU pragma: export
+#include "rlgaf/backend/conformance_gradient.hpp"  // IWYU pragma: export
+#include "rlgaf/backend/conformance_model.hpp"  // IWYU pragma: export
+#include "rlgaf/backend/conformance_report.hpp"  // IWYU pragma: export
+#include "rlgaf/backend/conformance_sampling.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/driver.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/optimizer.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/policy.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/scorer.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/token_batch.hpp"  // IWYU pragma: export
 
+#include "rlgaf/training/adversarial_trainer.hpp"  // IWYU pragma: export
+#include "rlgaf/training/observer.hpp"  // IWYU pragma: export
+#include "rlgaf/training/roles.hpp"  // IWYU pragma: export
+#include "rlgaf/training/sft.hpp"  // IWYU pragma: export
+#include "rlgaf/training/trainer_parts.hpp"  // IWYU pragma: export
+#include "rlgaf/training/update_discriminator.hpp"  // IWYU pragma: export
+#include "rlgaf/training/update_policy.hpp"  // IWYU pragma: export

@@ -15,10 +15,10 @@ if ! "$compiler" -std=c++20 "$@" -fsyntax-only eigen.cpp 2> /dev/null; then
     echo "no Eigen here, nothing to compare with"
     exit 0
 fi
+"$compiler" -std=c++20 -I "$source/include" -fsyntax-only umbrella.cpp
+flags=(-std=c++20 -I "$source/include" "$@" -fsyntax-only)
 TIMEFORMAT=%U
-cost() { { time "$compiler" -std=c++20 -I "$source/include" "${flags[@]}" -fsyntax-only "$1" 2>&3; } 2>&1; }
-flags=("$@")
-exec 3>&2
+cost() { { time "$compiler" "${flags[@]}" "$1" 2> /dev/null; } 2>&1; }
 : > umbrella.times
 : > eigen.times
 for ((i = 0; i < runs; ++i)); do
