@@ -2,8 +2,8 @@
 /// Every macro of the library.
 ///
 /// For users:
-///   RLGAF_ALLOW_FINITE_MATH   define to 1 to compile under -ffinite-math-only although NaN means "does not apply"
-///   here. RLGAF_EXCEPTIONS          1 or 0; detected. 0 routes errors to `set_error_handler` and then aborts.
+///   RLGAF_ALLOW_FINITE_MATH   define to 1 to compile under -ffinite-math-only although NaN has a meaning here.
+///   RLGAF_EXCEPTIONS          1 or 0; detected. 0 routes errors to `set_error_handler` and then aborts.
 /// Internal:
 ///   RLGAF_ABI                 name of the inline namespace. It encodes what changes the meaning of inline functions,
 ///                             so that differently configured files of one program never share a definition.

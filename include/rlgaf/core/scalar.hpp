@@ -26,15 +26,16 @@ inline double expm1_minus_x(double x) noexcept {
     return std::expm1(x) - x;
 }
 
-/// log(sum exp(x)) over the span; -infinity for an empty one.
+/// log(sum exp(x)) over the span; -infinity for an empty one. NaN stays NaN, infinities mean themselves.
 template <class T>
 double log_sum_exp(std::span<const T> x) noexcept {
-    double largest = -std::numeric_limits<double>::infinity();
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    double largest = -infinity;
     for (const T v : x) largest = std::fmax(largest, static_cast<double>(v));
-    if (!(largest > -std::numeric_limits<double>::infinity()) || x.empty()) return largest;
+    const double shift = std::abs(largest) < infinity ? largest : 0;
     double sum = 0;
-    for (const T v : x) sum += std::exp(static_cast<double>(v) - largest);
-    return largest + std::log(sum);
+    for (const T v : x) sum += std::exp(static_cast<double>(v) - shift);
+    return shift + std::log(sum);
 }
 
 /// The log-ratio that is exponentiated: within [-20, 20], NaN stays NaN. Outside, ratios are constant and have no

@@ -10,10 +10,11 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 /// Writes log-probabilities [V]; returns the entropy in nats. A logit of -infinity has probability 0 and takes no part.
-/// Errors: shape_error; numeric_error if no logit is finite.
+/// Errors: shape_error; option_error unless temperature > 0; numeric_error if no logit is finite.
 template <class T>
 double log_softmax(std::span<const T> logit, double temperature, std::span<T> log_prob) {
     detail::check_size(log_prob.size(), logit.size(), "log_softmax", "log_prob");
+    detail::check_option(temperature > 0, "log_softmax", "temperature", "positive", temperature);
     double largest = -std::numeric_limits<double>::infinity();
     for (const T z : logit) largest = std::fmax(largest, static_cast<double>(z));
     if (!(largest > -std::numeric_limits<double>::infinity()) || !(largest < std::numeric_limits<double>::infinity()))
@@ -34,9 +35,14 @@ double log_softmax(std::span<const T> logit, double temperature, std::span<T> lo
 
 /// Adds to d_logit [V] the gradient of d_log_prob * log_prob[action] + d_entropy * entropy.
 /// Formula: d/dz_j = (d_log_prob ([j = action] - p_j) - d_entropy p_j (log p_j + entropy)) / temperature.
+/// Errors: shape_error.
 template <class T>
 void log_softmax_backward(std::span<const T> log_prob, std::size_t action, double entropy, double temperature,
                           double d_log_prob, double d_entropy, std::span<T> d_logit) {
+    detail::check_size(d_logit.size(), log_prob.size(), "log_softmax_backward", "d_logit");
+    if (action >= log_prob.size()) [[unlikely]]
+        fail(error_kind::shape, "log_softmax_backward", "action", "below " + std::to_string(log_prob.size()),
+             std::to_string(action));
     for (std::size_t v = 0; v < log_prob.size(); ++v) {
         const double lp = static_cast<double>(log_prob[v]), p = std::exp(lp);
         double d = d_log_prob * ((v == action ? 1.0 : 0.0) - p);
@@ -45,9 +51,10 @@ void log_softmax_backward(std::span<const T> log_prob, std::size_t action, doubl
     }
 }
 
-/// KL(p || q) in nats of two log-probability rows; +infinity where q lacks what p has.
+/// KL(p || q) in nats of two log-probability rows; +infinity where q lacks what p has. Errors: shape_error.
 template <class T>
-double kl_divergence(std::span<const T> log_p, std::span<const T> log_q) noexcept {
+double kl_divergence(std::span<const T> log_p, std::span<const T> log_q) {
+    detail::check_size(log_q.size(), log_p.size(), "kl_divergence", "log_q");
     double kl = 0;
     for (std::size_t v = 0; v < log_p.size(); ++v) {
         const double p = std::exp(static_cast<double>(log_p[v]));

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "rlgaf/core/error.hpp"
+#include "rlgaf/core/finite.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -55,9 +55,11 @@ struct adaptive_kl {
                              target_per_sequence);
         detail::check_option(horizon > 0, "adaptive_kl", "horizon", "positive", horizon);
     }
-    /// Takes in one measured step; returns the coefficient for the next.
+    /// Takes in one measured step; returns the coefficient for the next. Errors: numeric_error if it measured NaN.
     double operator()(state& s, double kl_per_sequence, double rows) const {
         check();
+        if (is_nan(&kl_per_sequence)) [[unlikely]]
+            fail(error_kind::numeric, "adaptive_kl", "kl_per_sequence", "a number", "nan");
         if (s.beta == 0) s.beta = initial;
         const double error = std::fmin(std::fmax(kl_per_sequence / target_per_sequence - 1, -0.2), 0.2);
         return s.beta *= 1 + error * rows / horizon;

@@ -5,9 +5,11 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 /// KL to the reference policy, paid token by token in the reward. With k1 the expected gradient is that of the KL of
-/// whole rows. Formula: token reward -= beta kl(log_prob_it, reference_log_prob_it), on unmasked tokens. Units:   nats.
-/// Do not add kl_loss as well. Errors:  shape_error; option_error. Source:  Ziegler et al. 2019, arXiv 1909.08593,
-/// equation 2; Stiennon et al. 2020, arXiv 2009.01325.
+/// whole rows. Do not add kl_loss as well.
+/// Formula: token reward -= beta kl(log_prob_it, reference_log_prob_it), on unmasked tokens.
+/// Units:   nats.
+/// Errors:  shape_error; option_error.
+/// Source:  Ziegler et al. 2019, arXiv 1909.08593, equation 2; Stiennon et al. 2020, arXiv 2009.01325.
 struct kl_penalty {
     using role = role::reward;
     static constexpr bool needs_reference = true;
@@ -22,6 +24,7 @@ struct kl_penalty {
         const ragged_view<T> token = out.token();
         detail::check_same_shape(token, terms.log_prob, "kl_penalty", "terms.log_prob");
         detail::check_same_shape(token, terms.reference_log_prob, "kl_penalty", "terms.reference_log_prob");
+        detail::check_same_shape_if_given(token, terms.mask, "kl_penalty", "terms.mask");
         for_each_token(token, terms.mask, [&](std::size_t b, std::size_t t) {
             token.row(b)[t] -=
                 static_cast<T>(beta * estimate_kl(estimator, static_cast<double>(terms.log_prob.row(b)[t]),

@@ -54,8 +54,8 @@ struct group_normalize {
 };
 
 /// Each outcome by the running mean and deviation of all steps so far; the statistics take in a step after it was used.
-/// The first step passes unchanged. A discriminator that trains moves its scale: group_normalize does not lag behind
-/// it. Source: Chan et al. 1983 (merging); RunningNorm of the imitation library.
+/// The first step passes unchanged. A discriminator that trains moves its scale: group_normalize does not lag behind.
+/// Source: Chan et al. 1983 (merging); RunningNorm of the imitation library.
 struct running_normalize {
     using role = role::reward;
     bool keep_mean = false;  ///< only scale: subtracting the mean changes what is optimal where rows may end early
