@@ -1,0 +1,29 @@
+#pragma once
+/// What an error says.
+#include <string>
+#include <string_view>
+
+#include "rlgaf/core/error.hpp"
+
+namespace rlgaf_test {
+
+/// The message of the Error that f() throws; "nothing thrown" otherwise. Errors of another type pass.
+template <class Error, class F>
+std::string message_of(F&& f) {
+    try {
+        f();
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return "nothing thrown";
+}
+
+/// Whether `check` of the component refuses its options, with a message that names the component and the field.
+template <class Component>
+bool refuses(const Component& component, const std::string& name, const std::string& field) {
+    const std::string message = message_of<rlgaf::option_error>([&] { component.check(); });
+    return message.starts_with("rlgaf::" + name + ": ." + field + ": expected ") &&
+           message.find(", got ") != std::string::npos;
+}
+
+}  // namespace rlgaf_test
