@@ -138,7 +138,7 @@ public:
                 ids.push_back(special("unknown"));
             else if (unknown_ == unknown_character::refuse) [[unlikely]]
                 fail(error_kind::numeric, "char_tokenizer", "text", "characters of the alphabet",
-                     "'" + std::string(text.substr(start, at - start)) + "' at byte " + std::to_string(start));
+                     std::string("'").append(text, start, at - start).append("' at byte ") + std::to_string(start));
         }
         return ids;
     }
