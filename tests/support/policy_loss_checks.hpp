@@ -74,9 +74,6 @@ policy_result run(const Loss& loss, const policy_case& c, layout how, const tabl
     REQUIRE(gradient.guards_intact());
     return {stats.loss, gradient.rows()};
 }
-inline table zeros(const table& shape) {
-    return table_like(shape, [](auto, auto) { return 0.0; });
-}
 template <class T = double, class Loss>
 policy_result run(const Loss& loss, const policy_case& c, layout how = layout::packed) {
     return run<T>(loss, c, how, zeros(c.log_prob));

@@ -67,6 +67,9 @@ table table_like(const table& shape, F&& f) {
         for (std::size_t t = 0; t < shape[b].size(); ++t) out[b].push_back(f(b, t));
     return out;
 }
+inline table zeros(const table& shape) {
+    return table_like(shape, [](auto, auto) { return 0.0; });
+}
 template <class Rows>
 Rows permuted(const Rows& rows, const std::vector<std::size_t>& order) {
     Rows out;
