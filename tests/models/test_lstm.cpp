@@ -2,6 +2,7 @@
 #include <omp.h>
 #endif
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <set>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "rlgaf/backend/check.hpp"
+#include "rlgaf/backend/conformance.hpp"
 #include "rlgaf/core/scalar.hpp"
 #include "rlgaf/models/lstm.hpp"
 #include "support/catch.hpp"
@@ -537,6 +539,103 @@ TEST_CASE("lstm_policy: rollout_from continues prefixes", "[lstm]") {
 
     const std::vector<prefix> too_long = {{0, b.length[0] + 1}};
     CHECK_THROWS_AS(policy.rollout_from(b, too_long, ids(1), {}, {}), shape_error);
+}
+
+TEST_CASE("lstm: gradients of sizes beyond one block and one tile", "[lstm]") {
+    // Along one direction; rows enough for several threads and for more than one block of states.
+    lstm_policy<double> policy(
+        {.vocabulary = 90, .embedding = 19, .hidden = 70, .end_token = 89, .max_length = 7, .seed = 2});
+    perturb(policy);
+    const auto b = policy.rollout({}, ids(400), {}, {8, 1});
+    const auto c = numbers<double>(b.token.size(), 1), e = numbers<double>(b.token.size(), 2);
+    const auto d = numbers<double>(rows(b), 3);
+    outputs<double> out(b);
+    std::vector<double> score(rows(b));
+    const auto along = [](auto& model, const std::function<double()>& f) {
+        const double step = 1e-5;
+        double actual = 0, expected = 0;
+        std::uint64_t seed = 50;
+        for (const auto& block : model.parameters()) {
+            const auto direction = numbers<double>(block.values.size(), ++seed);
+            for (std::size_t i = 0; i < direction.size(); ++i) actual += direction[i] * block.gradients[i];
+            const std::vector<double> before(block.values.begin(), block.values.end());
+            for (const double sign : {1.0, -1.0}) {
+                for (std::size_t i = 0; i < direction.size(); ++i)
+                    block.values[i] = before[i] + sign * step * direction[i];
+                expected += sign * f() / (2 * step);
+            }
+            std::ranges::copy(before, block.values.begin());
+        }
+        CHECK(actual == Approx(expected).epsilon(1e-6));
+    };
+    policy.backward(policy.forward(b, out.view()),
+                    {.d_log_prob = shaped(c, b), .d_entropy = shaped(e, b), .d_value = {}});
+    along(policy, [&] {
+        policy.evaluate(b, out.view());
+        return dot(c, out.log_prob) + dot(e, out.entropy);
+    });
+    for (const pooling pool : {pooling::last, pooling::mean}) {
+        lstm_scorer<double> scorer(policy, {.pool = pool});
+        perturb(scorer);
+        scorer.backward(scorer.forward(b, score), d);
+        along(scorer, [&] {
+            scorer.evaluate(b, score);
+            return dot(d, score);
+        });
+    }
+}
+
+TEST_CASE("lstm_policy: a large vocabulary", "[lstm]") {
+    lstm_policy<double> policy({.vocabulary = 5000, .embedding = 4, .hidden = 8, .end_token = 0, .max_length = 5});
+    token_prompts prompts;
+    for (int i = 0; i < 70; ++i) prompts.add(std::vector<std::int32_t>{4999, i % 7});
+    const auto b = policy.rollout(prompts, ids(70), {}, {1, 1});
+    outputs<double> one(b), two(b);
+    policy.evaluate(b, one.view());
+    for (std::size_t i = 0; i < b.token.size(); ++i) REQUIRE(b.log_prob[i] == Approx(one.log_prob[i]).epsilon(1e-12));
+    const auto c = numbers<double>(b.token.size(), 1);
+    policy.backward(policy.forward(b, two.view()), {.d_log_prob = shaped(c, b), .d_entropy = {}, .d_value = {}});
+    CHECK(one.log_prob == two.log_prob);
+    const auto embedding = policy.parameters()[0];
+    for (const std::size_t token : {std::size_t{4999}, std::size_t{3}, std::size_t{5000}}) {
+        double& x = embedding.values[token * 4 + 1];
+        const double before = x;
+        double difference = 0;
+        for (const double sign : {1.0, -1.0}) {
+            x = before + sign * 1e-5;
+            policy.evaluate(b, one.view());
+            difference += sign * dot(c, one.log_prob) / 2e-5;
+        }
+        x = before;
+        CHECK(embedding.gradients[token * 4 + 1] == Approx(difference).epsilon(1e-6));
+    }
+}
+
+TEST_CASE("lstm: the conformance kit finds nothing", "[lstm]") {
+    token_prompts prompts;
+    prompts.add(std::vector<std::int32_t>{1, 2});
+    prompts.add({});
+    for (const bool with_prompts : {false, true}) {
+        lstm_policy<double> policy(small());
+        const auto report = check_conformance(policy, with_prompts ? prompts : token_prompts{});
+        INFO(to_string(report));
+        CHECK(report.ok());
+        const auto b = mixed_batch<double>(with_prompts);
+        for (const pooling pool : {pooling::last, pooling::mean}) {
+            lstm_scorer<double> scorer({.vocabulary = 5, .embedding = 3, .hidden = 7, .pool = pool});
+            const auto found = check_conformance_scorer(scorer, b);
+            INFO(to_string(found));
+            CHECK(found.ok());
+        }
+    }
+    lstm_policy<float> policy(small(16));
+    const auto report = check_conformance(policy, token_prompts{});
+    INFO(to_string(report));
+    CHECK(report.ok());
+    lstm_scorer<float> scorer({.vocabulary = 5, .embedding = 3, .hidden = 16});
+    const auto found = check_conformance_scorer(scorer, mixed_batch<float>(false));
+    INFO(to_string(found));
+    CHECK(found.ok());
 }
 
 TEST_CASE("lstm: degenerate batches", "[lstm]") {

@@ -417,7 +417,7 @@ struct work {
 
     /// Sorts the rows and cuts them into at most `parts` runs of about the same number of new states, of which each row
     /// will have `later` more.
-    void plan(std::size_t parts, std::size_t vocabulary, std::size_t later = 0) {
+    void plan(std::size_t parts, const sizes& n, std::size_t later = 0) {
         const auto inputs = [&](const sequence& s) { return std::span(input).subspan(s.first, s.depth); };
         std::sort(rows.begin(), rows.end(), [&](const sequence& a, const sequence& b) {
             if (a.key != b.key) return a.key < b.key;
@@ -437,7 +437,8 @@ struct work {
             }
             total += rows[i].depth - shared[i] + later;
         }
-        parts = std::clamp<std::size_t>(total / 8, 1, parts);
+        // A part is worth a thread from about ten microseconds on.
+        parts = std::clamp<std::size_t>(total * n.hidden * (4 * n.hidden + n.vocabulary) / 500000, 1, parts);
         cut.assign(1, 0);
         std::size_t done = 0;
         for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -446,7 +447,7 @@ struct work {
         }
         while (cut.size() <= parts) cut.push_back(rows.size());
         if (shards.size() < parts) shards.resize(parts);
-        vocabulary_ = vocabulary;
+        vocabulary_ = n.vocabulary;
     }
     /// Builds the tree of part i; parts may be built at the same time.
     void build(std::size_t i) {

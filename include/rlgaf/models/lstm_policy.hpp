@@ -211,7 +211,7 @@ private:
             s.depth += b.length[i] - 1;  // the last action is not read
             s.key = b.temperature[i];
         }
-        w->plan(threads(), options_.vocabulary);
+        w->plan(threads(), body_sizes());
         pack(false);
         for_each_part(w->parts(), [&](std::size_t i) {
             w->build(i);
@@ -362,7 +362,7 @@ private:
             s.out_first = s.depth - 1;
             s.out_count = 1;
         }
-        w->plan(threads(), options_.vocabulary, most);
+        w->plan(threads(), body_sizes(), most);
         pack(false);
         const bool whole_table = options_.vocabulary <= 4096;
         if (whole_table) {

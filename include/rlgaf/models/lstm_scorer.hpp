@@ -133,7 +133,7 @@ private:
             s.out_first = s.depth - s.out_count;
         }
         w->length.assign(b.length.begin(), b.length.end());
-        w->plan(threads(), options_.vocabulary);
+        w->plan(threads(), body_sizes());
         packed_body<T>& body = call_.body;
         body.assign(memory_, body_sizes(), false);
         const std::size_t hidden = body.hidden();
