@@ -74,7 +74,8 @@ public:
         return true;
     }
     bool key(string_t& name) override {
-        if (!keys_.back().insert(name).second) return refuse("every key once", "'" + name.substr(0, 80) + "' twice");
+        if (!keys_.back().insert(name).second)
+            return refuse("every key once", in_quotes(name.substr(0, 80)) + " twice");
         if (keys_.size() == 1) key_ = name;
         return true;
     }

@@ -27,13 +27,13 @@ public:
             if (names_[i].empty() || std::find(names_.begin(), names_.begin() + static_cast<std::ptrdiff_t>(i),
                                                names_[i]) != names_.begin() + static_cast<std::ptrdiff_t>(i))
                 fail(error_kind::option, owner_, "specials", "different names that are not empty",
-                     "'" + names_[i] + "'");
+                     in_quotes(names_[i]));
     }
     std::int32_t id(std::string_view name) const {
         const auto found = std::find(names_.begin(), names_.end(), name);
         if (found == names_.end()) [[unlikely]]
             fail(error_kind::option, owner_, "special", "one of the specials given to the constructor",
-                 "'" + std::string(name) + "'");
+                 in_quotes(name));
         return static_cast<std::int32_t>(first_ + static_cast<std::size_t>(found - names_.begin()));
     }
     std::int32_t eos() const noexcept { return static_cast<std::int32_t>(first_ + names_.size()); }
@@ -73,6 +73,12 @@ public:
     std::vector<std::int32_t> encode(std::string_view text) const {
         std::vector<std::int32_t> ids(text.size());
         for (std::size_t i = 0; i < text.size(); ++i) ids[i] = static_cast<unsigned char>(text[i]);
+        return ids;
+    }
+    /// A demonstration: the text and end of sequence.
+    std::vector<std::int32_t> encode_row(std::string_view text) const {
+        std::vector<std::int32_t> ids = encode(text);
+        ids.push_back(eos());
         return ids;
     }
     /// Stops at end of sequence. Errors: numeric_error "ids[4]: ..." for an id outside the vocabulary.
@@ -138,8 +144,14 @@ public:
                 ids.push_back(special("unknown"));
             else if (unknown_ == unknown_character::refuse) [[unlikely]]
                 fail(error_kind::numeric, "char_tokenizer", "text", "characters of the alphabet",
-                     std::string("'").append(text, start, at - start).append("' at byte ") + std::to_string(start));
+                     detail::in_quotes(text.substr(start, at - start)) + " at byte " + std::to_string(start));
         }
+        return ids;
+    }
+    /// A demonstration: the text and end of sequence.
+    std::vector<std::int32_t> encode_row(std::string_view text) const {
+        std::vector<std::int32_t> ids = encode(text);
+        ids.push_back(eos());
         return ids;
     }
     /// Stops at end of sequence. Errors: numeric_error "ids[4]: ..." for an id outside the vocabulary.
@@ -158,7 +170,7 @@ private:
         for (const char32_t c : alphabet_)
             if (!id_.emplace(c, static_cast<std::int32_t>(id_.size())).second)
                 fail(error_kind::option, "char_tokenizer", "alphabet", "every character once",
-                     "'" + encode_utf8({&c, 1}) + "' again");
+                     detail::in_quotes(encode_utf8({&c, 1})) + " again");
     }
     static std::u32string checked_text(std::string_view text, error_kind kind) {
         decoded_utf8 decoded = decode_utf8(text);

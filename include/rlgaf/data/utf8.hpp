@@ -10,6 +10,11 @@ namespace rlgaf::inline RLGAF_ABI {
 
 namespace detail {
 
+/// 'text', for messages.
+RLGAF_COLD inline std::string in_quotes(std::string_view text) {
+    return std::string(1, '\'').append(text).append(1, '\'');
+}
+
 inline constexpr char32_t bad_code_point = 0xffffffffu;
 
 /// The code point at bytes[at], and moves `at` behind it; `bad_code_point`, and `at` stays, where none is well formed.

@@ -37,7 +37,7 @@ struct word_list_options {
             fail(error_kind::option, "word_list_options", ".max_length",
                  "at least .min_length = " + std::to_string(min_length), std::to_string(max_length));
         if (alphabet.empty() || !is_utf8(alphabet))
-            fail(error_kind::option, "word_list_options", ".alphabet", "letters in UTF-8", "'" + alphabet + "'");
+            fail(error_kind::option, "word_list_options", ".alphabet", "letters in UTF-8", detail::in_quotes(alphabet));
     }
 };
 

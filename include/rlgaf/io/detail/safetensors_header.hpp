@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "rlgaf/data/utf8.hpp"
 #include "rlgaf/io/tensor.hpp"
 
 namespace rlgaf::inline RLGAF_ABI::detail {
@@ -64,7 +65,7 @@ public:
         }
         if (place_ != place::tensor || key_ != "dtype") return refuse_value("a string");
         const auto type = dtype_from_name(value);
-        if (!type) return refuse("a dtype out of F32, F64, I32, I64, U8", "'" + value + "'");
+        if (!type) return refuse("a dtype out of F32, F64, I32, I64, U8", in_quotes(value));
         entries.back().type = *type;
         return true;
     }
@@ -82,10 +83,10 @@ public:
     }
     bool key(string_t& name) override {
         if (!(place_ == place::top ? names_ : keys_).insert(name).second)
-            return refuse("every key once", "'" + name + "' twice");
+            return refuse("every key once", in_quotes(name) + " twice");
         key_ = name;
         if (place_ == place::tensor && name != "dtype" && name != "shape" && name != "data_offsets")
-            return refuse("dtype, shape and data_offsets", "'" + name + "'");
+            return refuse("dtype, shape and data_offsets", in_quotes(name));
         return true;
     }
     bool end_object() override {
