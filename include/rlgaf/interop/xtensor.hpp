@@ -28,14 +28,6 @@ concept xtensor_in_memory = requires(X& x) {
 };
 
 template <class X>
-auto* xtensor_data(X& x) {
-    static_assert(xtensor_in_memory<X>,
-                  "rlgaf: this xtensor expression has no memory to refer to; give it a name and a type first: "
-                  "`xt::xtensor<T, 2> x = expression;`");
-    return x.data() + x.data_offset();
-}
-
-template <class X>
 void check_xtensor_rank(const X& x, std::size_t rank, const char* function) {
     if (x.dimension() != rank) [[unlikely]]
         fail(error_kind::shape, function, "array", std::to_string(rank) + " dimensions", std::to_string(x.dimension()));
@@ -58,21 +50,26 @@ void check_xtensor_stride(const X& x, std::size_t dimension, const char* functio
 /// Errors: shape_error for another rank, for elements of a row that are not neighbours, for a length beyond the row.
 template <detail::xtensor_expression X>
 auto padded_view(X& x, std::span<const std::uint32_t> lengths) {
+    static_assert(detail::xtensor_in_memory<X>,
+                  "rlgaf: this xtensor expression has no memory to refer to; give it a name and a type first: "
+                  "`xt::xtensor<T, 2> x = expression;`");
     static_assert(std::remove_cv_t<X>::static_layout != xt::layout_type::column_major,
                   "rlgaf: column-major xtensor arrays would be read transposed; declare it row-major: "
                   "`xt::xtensor<T, 2, xt::layout_type::row_major>`");
-    auto* const data = detail::xtensor_data(x);
-    detail::check_xtensor_rank(x, 2, "padded_view");
-    detail::check_xtensor_stride(x, 1, "padded_view");
-    const std::size_t rows = x.shape()[0], columns = x.shape()[1];
-    detail::check_size(lengths.size(), rows, "padded_view", "lengths");
-    const auto stride = static_cast<std::ptrdiff_t>(x.strides()[0]);
-    if (rows > 1 && stride < static_cast<std::ptrdiff_t>(columns)) [[unlikely]]
-        fail(error_kind::shape, "padded_view", "array",
-             "rows one after the other, " + std::to_string(columns) + " apart", "stride " + std::to_string(stride));
-    using view = ragged_view<std::remove_pointer_t<decltype(x.data())>>;
-    view::padded(data, columns, lengths);  // no length beyond the row
-    return view::padded(data, rows > 1 ? static_cast<std::size_t>(stride) : columns, lengths);
+    if constexpr (detail::xtensor_in_memory<X>) {
+        detail::check_xtensor_rank(x, 2, "padded_view");
+        detail::check_xtensor_stride(x, 1, "padded_view");
+        const std::size_t rows = x.shape()[0], columns = x.shape()[1];
+        detail::check_size(lengths.size(), rows, "padded_view", "lengths");
+        const auto stride = static_cast<std::ptrdiff_t>(x.strides()[0]);
+        if (rows > 1 && stride < static_cast<std::ptrdiff_t>(columns)) [[unlikely]]
+            fail(error_kind::shape, "padded_view", "array",
+                 "rows one after the other, " + std::to_string(columns) + " apart", "stride " + std::to_string(stride));
+        using view = ragged_view<std::remove_pointer_t<decltype(x.data())>>;
+        auto* const data = x.data() + x.data_offset();
+        view::padded(data, columns, lengths);  // no length beyond the row
+        return view::padded(data, rows > 1 ? static_cast<std::size_t>(stride) : columns, lengths);
+    }
 }
 template <detail::xtensor_expression X>
 void padded_view(const X&&, std::span<const std::uint32_t>) = delete;
@@ -81,10 +78,14 @@ void padded_view(const X&&, std::span<const std::uint32_t>) = delete;
 /// Errors: shape_error for another rank or for elements that are not neighbours.
 template <detail::xtensor_expression X>
 auto as_span(X& x) {
-    auto* const data = detail::xtensor_data(x);
-    detail::check_xtensor_rank(x, 1, "as_span");
-    detail::check_xtensor_stride(x, 0, "as_span");
-    return std::span<std::remove_pointer_t<decltype(x.data())>>(data, x.shape()[0]);
+    static_assert(detail::xtensor_in_memory<X>,
+                  "rlgaf: this xtensor expression has no memory to refer to; give it a name and a type first: "
+                  "`xt::xtensor<T, 1> x = expression;`");
+    if constexpr (detail::xtensor_in_memory<X>) {
+        detail::check_xtensor_rank(x, 1, "as_span");
+        detail::check_xtensor_stride(x, 0, "as_span");
+        return std::span<std::remove_pointer_t<decltype(x.data())>>(x.data() + x.data_offset(), x.shape()[0]);
+    }
 }
 template <detail::xtensor_expression X>
 void as_span(const X&&) = delete;
