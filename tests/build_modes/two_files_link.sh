@@ -8,7 +8,7 @@ cd "$2"
 {
     echo '#include "rlgaf/rlgaf.hpp"'
     # The leaves that need the standard library only.
-    find "$1/include/rlgaf/data" "$1/include/rlgaf/evaluation" -name '*.hpp' 2> /dev/null | while read -r header; do
+    find "$1/include/rlgaf/data" -name '*.hpp' | LC_ALL=C sort | while read -r header; do
         grep -qE '^# *include *<(fmt|nlohmann|xtensor|Eigen)/' "$header" || echo "#include \"$header\""
     done
 } > headers.hpp

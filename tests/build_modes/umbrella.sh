@@ -5,11 +5,11 @@ set -euo pipefail
 mkdir -p "$2"
 cd "$2"
 echo '#include "rlgaf/rlgaf.hpp"' > main.cpp
-"$3" -std=c++20 -I "$1/include" -M main.cpp | tr -s ' \\\n' '\n' | grep / > files
+"$3" -std=c++20 -I "$1/include" -M main.cpp | tr -s ' \\\n' '\n' | grep / | xargs realpath > files
 
 # The system's own folders below /usr/include; any other folder there belongs to a package.
 system='^/usr/include/([^/]+$|(c\+\+|bits|sys|gnu|asm|asm-generic|linux|[a-z0-9_]+-linux-[a-z]+)/)|^/usr/lib/|^/usr/local/lib/gcc'
-own="^$1/include/rlgaf/(rlgaf.hpp|version.hpp|(core|math|policy_gradient|discriminator|reward_shaping|preference|backend|training)/)"
+own="^$(realpath "$1")/include/rlgaf/(rlgaf.hpp|version.hpp|(core|math|policy_gradient|discriminator|reward_shaping|preference|backend|training)/)"
 count=$(grep -cE "$own" files)
 if grep -vE "$own|$system" files; then
     echo "the umbrella reaches the files above, which are neither floors nor the standard library"

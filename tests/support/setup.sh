@@ -132,11 +132,12 @@ configure() {
     say "$key" > "$dir/configured"
 }
 
-# build DIR TARGET...
+# build DIR TARGET...: everything that can be built, whatever fails.
 build() {
-    local dir=$1
+    local dir=$1 keep_going=-k
     shift
-    quietly "building $* in ${dir#"$root"/}" cmake --build "$dir" --parallel "$jobs" --target "$@"
+    [[ ! -e $dir/build.ninja ]] || keep_going=-k0
+    quietly "building $* in ${dir#"$root"/}" cmake --build "$dir" --parallel "$jobs" --target "$@" -- "$keep_going"
 }
 
 # --- Programs of one folder -----------------------------------------------------------------------------------------
