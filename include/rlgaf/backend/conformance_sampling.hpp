@@ -102,25 +102,28 @@ std::string check_entropy(P& p, const typename S::batch& b, const limits<typenam
 template <class S, class P>
 std::string check_score(P& p, const typename S::batch& b) {
     constexpr std::size_t groups = 64;
-    std::vector<std::vector<double>> score;
+    if (rows(b) < groups) return "skipped: fewer than 64 rows";
     std::vector<std::size_t> pick;
-    for (std::size_t g = 0; g < groups; ++g) {
+    const auto score = [&](std::size_t group) {
         pick.clear();
-        for (std::size_t i = g; i < rows(b); i += groups) pick.push_back(i);
+        for (std::size_t i = group; i < rows(b); i += groups) pick.push_back(i);
         const auto part = select(b, std::span<const std::size_t>(pick));
         auto out = S::blank(part), c = S::blank(part);
         for (std::size_t i = 0; i < c.value.size(); ++i) c.value[i] = i < c.used.size() && c.used[i] ? 1 : 0;
         p.discard();
         S::backward(p, S::forward(p, part, out), c);
-        score.push_back(take_gradient(p));
+        return take_gradient(p);
+    };
+    std::vector<double> direction = score(0), along;
+    for (std::size_t group = 2; group < groups; group += 2) {
+        const std::vector<double> g = score(group);
+        for (std::size_t i = 0; i < g.size(); ++i) direction[i] += g[i];
     }
-    std::vector<double> direction(score[0].size(), 0.0), along;
-    for (std::size_t g = 0; g < groups; g += 2)
-        for (std::size_t i = 0; i < direction.size(); ++i) direction[i] += score[g][i];
     double mean = 0, squares = 0;
-    for (std::size_t g = 1; g < groups; g += 2) {
+    for (std::size_t group = 1; group < groups; group += 2) {
+        const std::vector<double> g = score(group);
         double x = 0;
-        for (std::size_t i = 0; i < direction.size(); ++i) x += direction[i] * score[g][i];
+        for (std::size_t i = 0; i < g.size(); ++i) x += direction[i] * g[i];
         along.push_back(x);
         mean += x * 2 / groups;
     }
