@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 
 #include "rlgaf/discriminator/loss/bradley_terry.hpp"
 #include "rlgaf/math/aggregation.hpp"
@@ -112,11 +113,14 @@ TEST_CASE("A step of 64 rows of 1024 tokens costs under 3 ms outside of the mode
     double milliseconds[50];
     for (double& ms : milliseconds) {
         const auto start = std::chrono::steady_clock::now();
+        const std::clock_t processor = std::clock();
         const double again = s.run();
-        ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+        // Whichever is less: the clock runs on while other programs have the core, processor time counts all threads.
+        ms = std::min(1e3 * static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC,
+                      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
         REQUIRE(again == first);
     }
     std::nth_element(milliseconds, milliseconds + 25, milliseconds + 50);
     std::printf("One step outside of the models, 64 x 1024 tokens: %.2f ms (median of 50)\n", milliseconds[25]);
-    if (optimised && !sanitized) REQUIRE(milliseconds[25] < 3);
+    if (!sanitized) REQUIRE(milliseconds[25] < (optimised ? 3 : 100));
 }
