@@ -69,6 +69,16 @@ struct stub_net : torch::nn::Module {
     std::function<torch::Tensor(torch::Tensor)> f;
 };
 
+/// One matrix as embedding and as head.
+struct tied_net : torch::nn::Module {
+    tied_net() : embedding(register_module("embedding", torch::nn::Embedding(vocabulary, 3))) {
+        head = register_parameter("head", embedding->weight);
+    }
+    torch::Tensor forward(torch::Tensor tokens) { return embedding(tokens).matmul(head.t()); }
+    torch::nn::Embedding embedding;
+    torch::Tensor head;
+};
+
 /// Mean embedding of a row: one number a row, which needs to know where the row ends.
 struct pooled_net : torch::nn::Module {
     pooled_net() : embedding(register_module("embedding", torch::nn::Embedding(vocabulary, 1))) {}
@@ -534,6 +544,19 @@ TEST_CASE("torch adapters: a step clips, clears, and refuses a gradient that is 
     accumulate(1);
     REQUIRE(policy.step({}).grad_norm == 0);
     REQUIRE(policy.parameters().empty());
+}
+
+TEST_CASE("torch adapters: tied parameters count once", "[torch]") {
+    torch::manual_seed(11);
+    torch_policy policy{std::make_shared<tied_net>()};
+    REQUIRE(policy.parameters().size() == 1);
+    const auto b = some_rows();
+    arrays one(b);
+    one.log_prob.assign(lengths(b), 1);
+    policy.backward(policy.forward(b, {}), {.d_log_prob = std::as_const(one).log_prob.view()});
+    double squares = 0;
+    for (const float g : gradients(policy.parameters())) squares += static_cast<double>(g) * static_cast<double>(g);
+    REQUIRE(policy.step({}).grad_norm == Approx(std::sqrt(squares)));
 }
 
 TEST_CASE("torch adapters: clones share nothing, modes and precisions are the module's", "[torch]") {

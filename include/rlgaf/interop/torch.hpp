@@ -35,6 +35,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "rlgaf/backend/check.hpp"
@@ -231,20 +233,18 @@ public:
     std::span<const parameter> parameters() {
         const torch::NoGradGuard no_grad;
         blocks_.clear();
-        for (const auto& item : net_->named_parameters()) {
-            torch::Tensor p = item.value();
-            if (!p.requires_grad()) continue;
+        for (const auto& [name, p] : named_trainable()) {
             if (!p.device().is_cpu() || p.scalar_type() != torch::kFloat || !p.is_contiguous())
-                fail(error_kind::option, name_, "parameters(), " + item.key(), "contiguous float in host memory",
+                fail(error_kind::option, name_, "parameters(), " + name, "contiguous float in host memory",
                      std::string(c10::toString(p.scalar_type())) + " on " + p.device().str());
             if (!p.grad().defined() || !p.grad().is_contiguous()) {
                 torch::Tensor& gradient = p.mutable_grad();
                 gradient = gradient.defined() ? gradient.contiguous() : torch::zeros_like(p);
             }
-            parameter block{item.key(), {}, {}, {}};
+            parameter block{name, {}, {}, {}};
             for (const std::int64_t n : p.sizes()) block.shape.push_back(static_cast<std::size_t>(n));
             const auto n = static_cast<std::size_t>(p.numel());
-            block.values = std::span(p.data_ptr<float>(), n);
+            block.values = std::span(p.template data_ptr<float>(), n);
             block.gradients = std::span(p.mutable_grad().template data_ptr<float>(), n);
             blocks_.push_back(std::move(block));
         }
@@ -260,9 +260,18 @@ public:
     }
 
 private:
+    /// Parameters that require a gradient; tied ones once.
+    std::vector<std::pair<std::string, torch::Tensor>> named_trainable() const {
+        std::vector<std::pair<std::string, torch::Tensor>> some;
+        std::unordered_set<const void*> seen;
+        for (const auto& item : net_->named_parameters())
+            if (item.value().requires_grad() && seen.insert(item.value().unsafeGetTensorImpl()).second)
+                some.emplace_back(item.key(), item.value());
+        return some;
+    }
     std::vector<torch::Tensor> trainable() const {
-        std::vector<torch::Tensor> some = net_->parameters();
-        std::erase_if(some, [](const torch::Tensor& p) { return !p.requires_grad(); });
+        std::vector<torch::Tensor> some;
+        for (const auto& item : named_trainable()) some.push_back(item.second);
         return some;
     }
 
