@@ -93,7 +93,8 @@ void add_body(parameter_memory<T>& memory, const sizes& n, std::uint64_t seed) {
     std::fill_n(memory.blocks()[bias_block].values.data() + n.hidden, n.hidden, T{1});  // remember at first
 }
 
-/// Weights in the order of the products. Made anew in every call: parameters may have changed.
+/// Weights in the order of the products: those of forward, or those of backward. Made anew in every call, because
+/// parameters may have changed.
 template <class T>
 class packed_body {
 public:
@@ -112,12 +113,13 @@ public:
         line(from_hidden_, hidden_, n.hidden);
         const T* const input_values = memory.values(input_block);
         const T* const recurrent_values = memory.values(recurrent_block);
-        input.assign(gate_, std::span(from_embedding_).first(n.embedding), input_values);
-        recurrent.assign(gate_, std::span(from_hidden_).first(n.hidden), recurrent_values);
         if (backward) {
             input_transposed.assign(from_embedding_, gate_, input_values);
             recurrent_transposed.assign(from_hidden_, gate_, recurrent_values);
+            return;
         }
+        input.assign(gate_, std::span(from_embedding_).first(n.embedding), input_values);
+        recurrent.assign(gate_, std::span(from_hidden_).first(n.hidden), recurrent_values);
         T* const bias = bias_.zeroed(4 * hidden_);
         for (std::size_t r = 0; r < 4 * hidden_; ++r)
             if (gate_[r] != packed_matrix<T>::none) bias[r] = memory.values(bias_block)[gate_[r]];
