@@ -55,6 +55,7 @@
 #include "rlgaf/backend/driver.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/optimizer.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/policy.hpp"  // IWYU pragma: export
+#include "rlgaf/backend/sample_action.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/scorer.hpp"  // IWYU pragma: export
 #include "rlgaf/backend/token_batch.hpp"  // IWYU pragma: export
 

@@ -58,6 +58,17 @@ struct token_batch {
         temperature.push_back(sampled_at);
     }
 
+    /// Calls f(row, position, token before, token), all std::size_t, for every token in order; `start` is before the
+    /// first.
+    template <class F>
+    void for_each(std::size_t start, F&& f) const {
+        for (std::size_t i = 0; i < length.size(); ++i)
+            for (std::size_t t = 0, before = start, now; t < length[i]; ++t, before = now) {
+                now = static_cast<std::size_t>(token[offset[i] + t]);
+                f(i, t, before, now);
+            }
+    }
+
     friend std::size_t rows(const token_batch& b) { return b.length.size(); }
     friend std::span<const std::uint32_t> lengths(const token_batch& b) { return b.length; }
     friend std::span<const row_end> ends(const token_batch& b) { return b.end; }

@@ -51,6 +51,13 @@ void log_softmax_backward(std::span<const T> log_prob, std::size_t action, doubl
     }
 }
 
+/// Without an entropy term.
+template <class T>
+void log_softmax_backward(std::span<const T> log_prob, std::size_t action, double temperature, double d_log_prob,
+                          std::span<T> d_logit) {
+    log_softmax_backward(log_prob, action, 0.0, temperature, d_log_prob, 0.0, d_logit);
+}
+
 /// KL(p || q) in nats of two log-probability rows; +infinity where q lacks what p has. Errors: shape_error.
 template <class T>
 double kl_divergence(std::span<const T> log_p, std::span<const T> log_q) {
