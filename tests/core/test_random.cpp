@@ -110,9 +110,12 @@ TEST_CASE("sample_categorical scans in order and never returns a zero weight") {
     REQUIRE(at(0.2499) == 1);
     REQUIRE(at(0.25) == 3);
     REQUIRE(at(1 - 0x1p-53) == 3);
-    // Rounding may leave a rest after the last positive weight: that weight is returned, not the zeros behind it.
-    const std::vector<float> tenths = {0.1f, 0.1f, 0.1f, 0.1f, 0.1f, 0.1f, 0.1f, 0.1f, 0.1f, 0.1f, 0, 0};
-    REQUIRE(sample_categorical(std::span<const float>(tenths), 1 - 0x1p-53) == 9);
+    // Where the total was rounded up, a rest is left after the last positive weight: that weight is returned, not the
+    // zeros behind it.
+    std::vector<double> rounded = {1};
+    rounded.resize(11, 0.75 * 0x1p-52);
+    rounded.resize(13, 0.0);
+    REQUIRE(sample_categorical(std::span<const double>(rounded), 1 - 0x1p-53) == 10);
 
     const random_stream random({.seed = 5, .step = 0}, stream::user);
     const std::vector<double> p = {0.1, 0, 0.6, 0.3};

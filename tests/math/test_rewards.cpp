@@ -10,7 +10,7 @@ TEST_CASE("rewards collect outcomes and token rewards of a step and keep their m
     const std::uint32_t lengths[] = {2, 0, 3};
     const auto fill = [&] {
         r.begin(lengths);
-        r.add_outcome("a")[1] = 5;
+        r.add_outcome("a")[0] = 5;
         r.add_outcome("b")[0] = not_a_number;
         r.token().row(2)[1] = 7;
         (void)r.view();
@@ -20,7 +20,8 @@ TEST_CASE("rewards collect outcomes and token rewards of a step and keep their m
     REQUIRE(r.rows() == 3);
     REQUIRE(r.outcomes() == 2);
     REQUIRE(r.name(1) == "b");
-    REQUIRE(r.outcome(0)[1] == 5);
+    REQUIRE(r.outcome(0)[0] == 5);
+    REQUIRE(r.outcome(0)[1] == 0);
     rlgaf::reward_view<float> view = r.view();
     REQUIRE(view.outcome.size() == 2);
     REQUIRE(view.outcome[0].name == "a");

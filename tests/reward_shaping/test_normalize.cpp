@@ -9,6 +9,7 @@ using rlgaf::running_normalize;
 TEST_CASE("clip_reward holds every outcome within its limit; NaN stays") {
     shaping_step<double> step = step_with({{-3, 0.5, 3, not_a_number}, {infinity, -infinity, 1, -1}});
     step.run(clip_reward{.limit = 1});
+    REQUIRE(step.allocated == 0);
     REQUIRE(gap(step.outcome(1), {1, -1, 1, -1}) == 0);
     REQUIRE(std::isnan(step.outcome(0)[3]));
     REQUIRE(step.outcome(0)[0] == -1);

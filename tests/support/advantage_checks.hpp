@@ -62,7 +62,7 @@ advantage_result run(const Estimator& estimator, const advantage_case& c, layout
                      rlgaf::state_of<Estimator>& state) {
     advantage_arrays<T> arrays(c, how);
     rlgaf::workspace work;
-    work.a = work.b = work.c = work.d = work.e = {5, 6, 7};  // what another component left there
+    work.a = work.b = work.c = work.d = work.e = {1e12, 1e12, 1e12};  // what another component left there
     const auto stats = rlgaf::call(estimator, state, arrays.terms(), work, arrays.advantage.view());
     REQUIRE(arrays.advantage.guards_intact());
     return {arrays.advantage.rows(), stats};
