@@ -32,9 +32,10 @@ struct adversarial_options {
     double replay_fraction = 0.5;           ///< in [0, 1): share of those that are past samples, once there are any
     std::size_t replay_capacity = 10000;    ///< past samples that are kept; 0: none
     std::size_t discriminator_warmup = 10;  ///< first rounds of the trainer in which only the discriminator trains
-    std::size_t held_out_every = 10;        ///< rounds between measurements on held-out demonstrations, > 0
-    std::size_t micro_batch_rows = 0;       ///< rows a forward pass of roll_out and score at most; 0: all
-    double log_prob_tolerance = 0;  ///< of the sanity gate of the first round; 0: 1e-3 for float, 1e-9 for double
+    std::size_t held_out_every =
+        10;  ///< held-out demonstrations are measured in the trainer's first and every n-th round
+    std::size_t micro_batch_rows = 0;  ///< rows a forward pass of roll_out and score at most; 0: all
+    double log_prob_tolerance = 0;     ///< of the sanity gate of the first round; 0: 1e-3 for float, 1e-9 for double
 
     void check() const {
         policy.check();
@@ -80,7 +81,7 @@ public:
     /// Runs `options.rounds` rounds; returns the report of the last one.
     template <class... Observers>
     round_report run(const adversarial_options& options, Observers&&... observers) {
-        static_assert((check_observer<std::remove_reference_t<Observers>, batch>() && ...));
+        static_assert((check_observer<std::remove_reference_t<Observers>, batch>() && ... && true));
         options.check();
         const auto start = clock::now();
         notify_begin(run_info{.rounds = options.rounds}, observers...);
@@ -153,7 +154,7 @@ private:
                 who.discriminator = gate.discriminator;
             }
             if constexpr (has_role<role::held_out, C...>) {
-                if (round_number_ % options.held_out_every == 0) {
+                if (round_number_ == 0 || (round_number_ + 1) % options.held_out_every == 0) {
                     const auto& held = find_part<role::held_out>(part_, no_part_).component;
                     expert_score_.assign(rows(held.batch), T{0});
                     evaluate_in_parts(discriminator_, held.batch, std::span<T>(expert_score_), options.micro_batch_rows,

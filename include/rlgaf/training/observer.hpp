@@ -96,6 +96,24 @@ constexpr bool has_on_rollout = requires(O& o, const round_report& r, const Batc
 
 struct any_batch {};
 
+/// A member of that name which is neither a template nor overloaded: then it must be callable as the hook.
+template <class O>
+constexpr bool names_on_begin = requires {
+    &O::on_begin;
+};
+template <class O>
+constexpr bool names_on_round = requires {
+    &O::on_round;
+};
+template <class O>
+constexpr bool names_on_end = requires {
+    &O::on_end;
+};
+template <class O>
+constexpr bool names_on_rollout = requires {
+    &O::on_rollout;
+};
+
 template <class O, class Batch = any_batch>
 constexpr bool check_observer() {
     constexpr bool ok = has_on_begin<O> || has_on_round<O> || has_on_end<O> || has_on_rollout<O, Batch>;
@@ -104,7 +122,13 @@ constexpr bool check_observer() {
         "rlgaf: this observer has none of the hooks on_begin(const run_info&), on_round(const round_report&), "
         "on_rollout(const round_report&, const batch&), on_end(const round_report&); a misspelt hook would "
         "never be called");
-    return ok;
+    constexpr bool callable = (has_on_begin<O> || !names_on_begin<O>)&&(has_on_round<O> || !names_on_round<O>)&&(
+        has_on_end<O> || !names_on_end<O>)&&(has_on_rollout<O, Batch> || !names_on_rollout<O>);
+    static_assert(!ok || callable,
+                  "rlgaf: a hook of this observer has the wrong parameters and would never be called; the "
+                  "hooks are on_begin(const run_info&), on_round(const round_report&), "
+                  "on_rollout(const round_report&, const batch&), on_end(const round_report&)");
+    return ok && callable;
 }
 
 template <class... O>

@@ -36,6 +36,7 @@ template <policy_backend P, class... Observers>
 round_report fine_tune(P& policy, const typename P::batch& demonstrations, const sft_options& options,
                        Observers&&... observers) {
     using T = typename P::scalar;
+    static_assert((detail::check_observer<std::remove_reference_t<Observers>, typename P::batch>() && ... && true));
     options.check();
     const std::size_t n = rows(demonstrations);
     if (n == 0) fail(error_kind::option, "fine_tune", "demonstrations", "at least one row", "none");
