@@ -8,6 +8,7 @@
 #include "rlgaf/discriminator/balance.hpp"
 #include "rlgaf/discriminator/loss/bradley_terry.hpp"
 #include "rlgaf/discriminator/replay.hpp"
+#include "rlgaf/math/schedule.hpp"
 #include "rlgaf/policy_gradient/advantage/grpo.hpp"
 #include "rlgaf/policy_gradient/loss/ppo_clip.hpp"
 #include "rlgaf/reward_shaping/score_reward.hpp"
@@ -27,6 +28,8 @@ struct adversarial_options {
     double importance_cap = 2;   ///< see roll_out_options
     policy_update_options policy{};
     discriminator_update_options discriminator{};
+    schedule policy_rate{};                 ///< multiplies policy.step.learning_rate, by round of this call
+    schedule discriminator_rate{};          ///< likewise
     std::size_t discriminator_updates = 1;  ///< steps of the discriminator a round; 0 freezes it
     std::size_t discriminator_rows = 0;     ///< samples a discriminator step; 0: `rows`
     double replay_fraction = 0.5;           ///< in [0, 1): share of those that are past samples, once there are any
@@ -40,6 +43,8 @@ struct adversarial_options {
     void check() const {
         policy.check();
         discriminator.check();
+        policy_rate.check();
+        discriminator_rate.check();
         detail::check_option(replay_fraction >= 0 && replay_fraction < 1, "adversarial_options", "replay_fraction",
                              "in [0, 1)", replay_fraction);
         detail::check_option(held_out_every > 0, "adversarial_options", "held_out_every", "at least 1", 0);
@@ -87,7 +92,10 @@ public:
         notify_begin(run_info{.rounds = options.rounds}, observers...);
         round_report report{.rounds = options.rounds};
         for (std::size_t i = 0; i < options.rounds; ++i) {
-            report = one_round(options, report);
+            adversarial_options now = options;
+            now.policy.step.learning_rate *= options.policy_rate(i);
+            now.discriminator.step.learning_rate *= options.discriminator_rate(i);
+            report = one_round(now, report);
             report.round = i + 1;
             report.seconds = seconds_since(start);
             notify_rollout(report, round_.batch, observers...);
