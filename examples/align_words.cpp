@@ -20,9 +20,9 @@ using judge_model = rlgaf::lstm_scorer<float>;
 
 struct settings {
     word_options words;
-    std::size_t rounds = 200, seeds = 1, base_epochs = 2, sft_epochs = 10, hidden = 256;
+    std::size_t rounds = 200, seeds = 1, base_epochs = 2, sft_epochs = 40, hidden = 256;
     std::uint64_t seed = 1;
-    double policy_rate = 5e-4, discriminator_rate = 5e-4, sft_rate = 1e-3, beta = 0.01;
+    double policy_rate = 5e-4, discriminator_rate = 5e-5, sft_rate = 5e-4, beta = 0.1;
     std::string json, picture = "runs/align_words.svg", log, save, load;
 };
 
@@ -56,13 +56,14 @@ void align(policy& model, const policy& base, const word_data& data, const rlgaf
         experts,
         rlgaf::grpo{.group_size = 0},
         rlgaf::ppo_clip{},
-        rlgaf::bradley_terry{},
+        rlgaf::bce{.smooth_real = 0.1},
         rlgaf::pipeline{rlgaf::logit_reward{.clip = 10}, rlgaf::kl_penalty{.beta = s.beta},
                         rlgaf::missing_eos{.penalty = 1}},
         rlgaf::held_out_experts(as_batch(data.held_out, letters))};
     rlgaf::adversarial_options options{.rounds = s.rounds, .rows = 512, .seed = seed};
     options.policy.step.learning_rate = s.policy_rate;
     options.discriminator.step.learning_rate = s.discriminator_rate;
+    options.policy_rate = {.shape = rlgaf::schedule_shape::linear, .to = 0.1, .steps = s.rounds};
     const std::size_t every = std::max<std::size_t>(s.rounds / 10, 1);
     options.held_out_every = every;
     if (s.log.empty())
@@ -136,24 +137,24 @@ void run_seed(const settings& s, std::uint64_t seed, results& out) {
                out["base"].metric["heldout_nll"].back().mean, seconds());
 
     fmt::print("sft: fine-tuning on the demonstrations\n");
-    start = now();
     policy tuned = base.clone(), best = base.clone(), warm_start = base.clone();
-    double best_valid = -1, lowest_nll = 1e9, sft_seconds = 0, warm_seconds = 0;
+    double trained = 0, best_valid = -1, lowest_nll = 1e9, best_seconds = 0, warm_seconds = 0;
     std::size_t best_epoch = 0, warm_epoch = 0;
     for (std::size_t epoch = 1; epoch <= s.sft_epochs; ++epoch) {
-        rlgaf::fine_tune(tuned, demos,
-                         {.rows_per_step = 64, .step = {.learning_rate = s.sft_rate}, .seed = seed + 100 * epoch});
-        const double trained = seconds();
+        start = now();
+        rlgaf::fine_tune(tuned, demos, {.step = {.learning_rate = s.sft_rate}, .seed = seed + 100 * epoch});
+        trained += seconds();
+        if (epoch > 10 && epoch % 10 != 0 && epoch != s.sft_epochs) continue;
         const double nll = held_out_nll(tuned, held_out)[0];
         const frontier f = sweep(tuned, data, letters, {seed, 1000});
         fmt::print("epoch {:2}: held-out {:.3f} nats/char, valid_new_at_98 {:5.2f}, memorised {:5.2f}\n", epoch, nll,
                    f.best_valid < 0 ? 0 : f.best_valid, f.point[0].memorised);
         std::fflush(stdout);
         if (f.best_valid > best_valid)
-            best_valid = f.best_valid, best_epoch = epoch, best = tuned.clone(), sft_seconds = trained;
+            best_valid = f.best_valid, best_epoch = epoch, best = tuned.clone(), best_seconds = trained;
         if (nll < lowest_nll) lowest_nll = nll, warm_epoch = epoch, warm_start = tuned.clone(), warm_seconds = trained;
     }
-    record("sft", best, sft_seconds, fmt::format("epoch {}, ", best_epoch));
+    record("sft", best, best_seconds, fmt::format("epoch {}, ", best_epoch));
 
     fmt::print("\nrlgaf: the policy never sees a demonstration, the discriminator does\n");
     start = now();
@@ -190,7 +191,8 @@ int main(int argc, char** argv) {
     app.add_option("--words", s.words.words_per_language, "base words a language")->check(CLI::Range(200, 10000000));
     app.add_option("--hidden", s.hidden, "units of the LSTM")->check(CLI::Range(8, 4096));
     app.add_option("--base-epochs", s.base_epochs, "passes over the base words")->check(CLI::Range(1, 1000));
-    app.add_option("--sft-epochs", s.sft_epochs, "passes of supervised fine-tuning, each measured")
+    app.add_option("--sft-epochs", s.sft_epochs,
+                   "passes of supervised fine-tuning; measured are the first ten, every tenth and the last")
         ->check(CLI::Range(1, 1000));
     app.add_option("--policy-rate", s.policy_rate, "learning rate of the policy");
     app.add_option("--discriminator-rate", s.discriminator_rate, "learning rate of the discriminator");
