@@ -156,7 +156,8 @@ private:
                 expert_score_.assign(rows(real_), T{0});
                 evaluate_in_parts(discriminator_, real_, std::span<T>(expert_score_), options.micro_batch_rows,
                                   round_.pick);
-                report.accuracy = pair_accuracy(std::span<const T>(expert_score_), std::span<const T>(round_.score));
+                report.accuracy = matched_accuracy(std::span<const T>(expert_score_), std::span<const T>(round_.score),
+                                                   std::span<const std::uint32_t>(matched_));
                 const turn gate = find_part<role::gate>(part_, no_part_)(report.accuracy);
                 who.policy = who.policy && gate.policy;
                 who.discriminator = gate.discriminator;
@@ -194,10 +195,13 @@ private:
     }
 
     typename P::prompts draw_prompts([[maybe_unused]] std::size_t n, [[maybe_unused]] rng_key key) {
-        if constexpr (has_role<role::prompt_source, C...>)
-            return find_part<role::prompt_source>(part_, no_part_).component.source->sample(n, key);
-        else
+        if constexpr (has_role<role::prompt_source, C...>) {
+            auto prompts = find_part<role::prompt_source>(part_, no_part_).component.source->sample(n, key);
+            check_size(rows(prompts), n, "adversarial_trainer", "prompts of the source");
+            return prompts;
+        } else {
             return typename P::prompts{};
+        }
     }
 
     /// Fills real_ and matched_: one demonstration a sample, or one a prompt that its samples share.
@@ -207,9 +211,11 @@ private:
         if constexpr (has_role<role::prompt_source, C...>) {
             real_ = experts_.answers(prompts, key);
             const std::size_t per_prompt = options.rows / rows(prompts);
+            check_size(rows(real_), rows(prompts), "adversarial_trainer", "rows of the experts' answers");
             for (std::size_t i = 0; i < matched_.size(); ++i) matched_[i] = static_cast<std::uint32_t>(i / per_prompt);
         } else {
             real_ = experts_.sample(options.rows, key);
+            check_size(rows(real_), options.rows, "adversarial_trainer", "rows of the experts' sample");
             for (std::size_t i = 0; i < matched_.size(); ++i) matched_[i] = static_cast<std::uint32_t>(i);
         }
     }
