@@ -2,62 +2,65 @@
 /// Everything but the leaves: floors 0 to 4, which need the standard library only. Each header also works on its own.
 /// Leaves are included by name: data/ and io/ (files), interop/ (xtensor, Eigen, LibTorch), models/ (ready backends).
 
-#include "rlgaf/backend/abilities.hpp"                          // IWYU pragma: export
-#include "rlgaf/backend/batch.hpp"                              // IWYU pragma: export
-#include "rlgaf/backend/check.hpp"                              // IWYU pragma: export
-#include "rlgaf/backend/conformance.hpp"                        // IWYU pragma: export
-#include "rlgaf/backend/conformance_gradient.hpp"               // IWYU pragma: export
-#include "rlgaf/backend/conformance_model.hpp"                  // IWYU pragma: export
-#include "rlgaf/backend/conformance_report.hpp"                 // IWYU pragma: export
-#include "rlgaf/backend/conformance_sampling.hpp"               // IWYU pragma: export
-#include "rlgaf/backend/driver.hpp"                             // IWYU pragma: export
-#include "rlgaf/backend/optimizer.hpp"                          // IWYU pragma: export
-#include "rlgaf/backend/policy.hpp"                             // IWYU pragma: export
-#include "rlgaf/backend/sample_action.hpp"                      // IWYU pragma: export
-#include "rlgaf/backend/scorer.hpp"                             // IWYU pragma: export
-#include "rlgaf/backend/token_batch.hpp"                        // IWYU pragma: export
-#include "rlgaf/core/component.hpp"                             // IWYU pragma: export
-#include "rlgaf/core/config.hpp"                                // IWYU pragma: export
-#include "rlgaf/core/error.hpp"                                 // IWYU pragma: export
-#include "rlgaf/core/finite.hpp"                                // IWYU pragma: export
-#include "rlgaf/core/ragged_view.hpp"                           // IWYU pragma: export
-#include "rlgaf/core/random.hpp"                                // IWYU pragma: export
-#include "rlgaf/core/reduce.hpp"                                // IWYU pragma: export
-#include "rlgaf/core/scalar.hpp"                                // IWYU pragma: export
-#include "rlgaf/discriminator/balance.hpp"                      // IWYU pragma: export
-#include "rlgaf/discriminator/loss/bce.hpp"                     // IWYU pragma: export
-#include "rlgaf/discriminator/loss/bradley_terry.hpp"           // IWYU pragma: export
-#include "rlgaf/discriminator/replay.hpp"                       // IWYU pragma: export
-#include "rlgaf/discriminator/terms.hpp"                        // IWYU pragma: export
-#include "rlgaf/math/aggregation.hpp"                           // IWYU pragma: export
-#include "rlgaf/math/categorical.hpp"                           // IWYU pragma: export
-#include "rlgaf/math/groups.hpp"                                // IWYU pragma: export
-#include "rlgaf/math/kl_estimators.hpp"                         // IWYU pragma: export
-#include "rlgaf/math/moments.hpp"                               // IWYU pragma: export
-#include "rlgaf/math/rewards.hpp"                               // IWYU pragma: export
-#include "rlgaf/math/schedule.hpp"                              // IWYU pragma: export
-#include "rlgaf/policy_gradient/advantage/center.hpp"           // IWYU pragma: export
-#include "rlgaf/policy_gradient/advantage/grpo.hpp"             // IWYU pragma: export
-#include "rlgaf/policy_gradient/advantage/reinforce.hpp"        // IWYU pragma: export
-#include "rlgaf/policy_gradient/advantage/rloo.hpp"             // IWYU pragma: export
-#include "rlgaf/policy_gradient/entropy.hpp"                    // IWYU pragma: export
-#include "rlgaf/policy_gradient/kl.hpp"                         // IWYU pragma: export
-#include "rlgaf/policy_gradient/loss/policy_gradient_loss.hpp"  // IWYU pragma: export
-#include "rlgaf/policy_gradient/loss/ppo_clip.hpp"              // IWYU pragma: export
-#include "rlgaf/policy_gradient/terms.hpp"                      // IWYU pragma: export
-#include "rlgaf/preference/sft.hpp"                             // IWYU pragma: export
-#include "rlgaf/reward_shaping/as_reward.hpp"                   // IWYU pragma: export
-#include "rlgaf/reward_shaping/kl_penalty.hpp"                  // IWYU pragma: export
-#include "rlgaf/reward_shaping/missing_eos.hpp"                 // IWYU pragma: export
-#include "rlgaf/reward_shaping/normalize.hpp"                   // IWYU pragma: export
-#include "rlgaf/reward_shaping/pipeline.hpp"                    // IWYU pragma: export
-#include "rlgaf/reward_shaping/score_reward.hpp"                // IWYU pragma: export
-#include "rlgaf/reward_shaping/terms.hpp"                       // IWYU pragma: export
-#include "rlgaf/training/adversarial_trainer.hpp"               // IWYU pragma: export
-#include "rlgaf/training/observer.hpp"                          // IWYU pragma: export
-#include "rlgaf/training/roles.hpp"                             // IWYU pragma: export
-#include "rlgaf/training/sft.hpp"                               // IWYU pragma: export
-#include "rlgaf/training/trainer_parts.hpp"                     // IWYU pragma: export
-#include "rlgaf/training/update_discriminator.hpp"              // IWYU pragma: export
-#include "rlgaf/training/update_policy.hpp"                     // IWYU pragma: export
-#include "rlgaf/version.hpp"                                    // IWYU pragma: export
+// clang-format off: lowest floor first
+// IWYU pragma: begin_exports
+#include "rlgaf/backend/abilities.hpp"
+#include "rlgaf/backend/batch.hpp"
+#include "rlgaf/backend/check.hpp"
+#include "rlgaf/backend/conformance.hpp"
+#include "rlgaf/backend/conformance_gradient.hpp"
+#include "rlgaf/backend/conformance_model.hpp"
+#include "rlgaf/backend/conformance_report.hpp"
+#include "rlgaf/backend/conformance_sampling.hpp"
+#include "rlgaf/backend/driver.hpp"
+#include "rlgaf/backend/optimizer.hpp"
+#include "rlgaf/backend/policy.hpp"
+#include "rlgaf/backend/sample_action.hpp"
+#include "rlgaf/backend/scorer.hpp"
+#include "rlgaf/backend/token_batch.hpp"
+#include "rlgaf/core/component.hpp"
+#include "rlgaf/core/config.hpp"
+#include "rlgaf/core/error.hpp"
+#include "rlgaf/core/finite.hpp"
+#include "rlgaf/core/ragged_view.hpp"
+#include "rlgaf/core/random.hpp"
+#include "rlgaf/core/reduce.hpp"
+#include "rlgaf/core/scalar.hpp"
+#include "rlgaf/discriminator/balance.hpp"
+#include "rlgaf/discriminator/loss/bce.hpp"
+#include "rlgaf/discriminator/loss/bradley_terry.hpp"
+#include "rlgaf/discriminator/replay.hpp"
+#include "rlgaf/discriminator/terms.hpp"
+#include "rlgaf/math/aggregation.hpp"
+#include "rlgaf/math/categorical.hpp"
+#include "rlgaf/math/groups.hpp"
+#include "rlgaf/math/kl_estimators.hpp"
+#include "rlgaf/math/moments.hpp"
+#include "rlgaf/math/rewards.hpp"
+#include "rlgaf/math/schedule.hpp"
+#include "rlgaf/policy_gradient/advantage/center.hpp"
+#include "rlgaf/policy_gradient/advantage/grpo.hpp"
+#include "rlgaf/policy_gradient/advantage/reinforce.hpp"
+#include "rlgaf/policy_gradient/advantage/rloo.hpp"
+#include "rlgaf/policy_gradient/entropy.hpp"
+#include "rlgaf/policy_gradient/kl.hpp"
+#include "rlgaf/policy_gradient/loss/policy_gradient_loss.hpp"
+#include "rlgaf/policy_gradient/loss/ppo_clip.hpp"
+#include "rlgaf/policy_gradient/terms.hpp"
+#include "rlgaf/preference/sft.hpp"
+#include "rlgaf/reward_shaping/as_reward.hpp"
+#include "rlgaf/reward_shaping/kl_penalty.hpp"
+#include "rlgaf/reward_shaping/missing_eos.hpp"
+#include "rlgaf/reward_shaping/normalize.hpp"
+#include "rlgaf/reward_shaping/pipeline.hpp"
+#include "rlgaf/reward_shaping/score_reward.hpp"
+#include "rlgaf/reward_shaping/terms.hpp"
+#include "rlgaf/training/adversarial_trainer.hpp"
+#include "rlgaf/training/observer.hpp"
+#include "rlgaf/training/roles.hpp"
+#include "rlgaf/training/sft.hpp"
+#include "rlgaf/training/trainer_parts.hpp"
+#include "rlgaf/training/update_discriminator.hpp"
+#include "rlgaf/training/update_policy.hpp"
+#include "rlgaf/version.hpp"
+// IWYU pragma: end_exports

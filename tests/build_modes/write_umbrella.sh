@@ -9,12 +9,15 @@ cd "${1:-$(dirname "${BASH_SOURCE[0]}")/../..}/include"
 /// Everything but the leaves: floors 0 to 4, which need the standard library only. Each header also works on its own.
 /// Leaves are included by name: data/ and io/ (files), interop/ (xtensor, Eigen, LibTorch), models/ (ready backends).
 
-#include "rlgaf/version.hpp"  // IWYU pragma: export
+// clang-format off: lowest floor first
+// IWYU pragma: begin_exports
+#include "rlgaf/version.hpp"
 TEXT
     for floor in core math "policy_gradient discriminator reward_shaping preference" backend training; do
         echo
         # shellcheck disable=SC2086
-        (cd rlgaf && find $floor -name '*.hpp' | LC_ALL=C sort) | sed 's|.*|#include "rlgaf/&"  // IWYU pragma: export|'
+        (cd rlgaf && find $floor -name '*.hpp' | LC_ALL=C sort) | sed 's|.*|#include "rlgaf/&"|'
     done
+    echo '// IWYU pragma: end_exports'
 } > rlgaf/rlgaf.hpp.new
 mv rlgaf/rlgaf.hpp.new rlgaf/rlgaf.hpp
