@@ -2,22 +2,11 @@
 /// Everything but the leaves: floors 0 to 4, which need the standard library only. Each header also works on its own.
 /// Leaves are included by name: data/ and io/ (files), interop/ (xtensor, Eigen, LibTorch), models/ (ready backends).
 
-// clang-format off: lowest floor first
+// Lowest floor first.
+// clang-format off
 // IWYU pragma: begin_exports
-#include "rlgaf/backend/abilities.hpp"
-#include "rlgaf/backend/batch.hpp"
-#include "rlgaf/backend/check.hpp"
-#include "rlgaf/backend/conformance.hpp"
-#include "rlgaf/backend/conformance_gradient.hpp"
-#include "rlgaf/backend/conformance_model.hpp"
-#include "rlgaf/backend/conformance_report.hpp"
-#include "rlgaf/backend/conformance_sampling.hpp"
-#include "rlgaf/backend/driver.hpp"
-#include "rlgaf/backend/optimizer.hpp"
-#include "rlgaf/backend/policy.hpp"
-#include "rlgaf/backend/sample_action.hpp"
-#include "rlgaf/backend/scorer.hpp"
-#include "rlgaf/backend/token_batch.hpp"
+#include "rlgaf/version.hpp"
+
 #include "rlgaf/core/component.hpp"
 #include "rlgaf/core/config.hpp"
 #include "rlgaf/core/error.hpp"
@@ -26,11 +15,7 @@
 #include "rlgaf/core/random.hpp"
 #include "rlgaf/core/reduce.hpp"
 #include "rlgaf/core/scalar.hpp"
-#include "rlgaf/discriminator/balance.hpp"
-#include "rlgaf/discriminator/loss/bce.hpp"
-#include "rlgaf/discriminator/loss/bradley_terry.hpp"
-#include "rlgaf/discriminator/replay.hpp"
-#include "rlgaf/discriminator/terms.hpp"
+
 #include "rlgaf/math/aggregation.hpp"
 #include "rlgaf/math/categorical.hpp"
 #include "rlgaf/math/groups.hpp"
@@ -38,6 +23,12 @@
 #include "rlgaf/math/moments.hpp"
 #include "rlgaf/math/rewards.hpp"
 #include "rlgaf/math/schedule.hpp"
+
+#include "rlgaf/discriminator/balance.hpp"
+#include "rlgaf/discriminator/loss/bce.hpp"
+#include "rlgaf/discriminator/loss/bradley_terry.hpp"
+#include "rlgaf/discriminator/replay.hpp"
+#include "rlgaf/discriminator/terms.hpp"
 #include "rlgaf/policy_gradient/advantage/center.hpp"
 #include "rlgaf/policy_gradient/advantage/grpo.hpp"
 #include "rlgaf/policy_gradient/advantage/reinforce.hpp"
@@ -55,6 +46,22 @@
 #include "rlgaf/reward_shaping/pipeline.hpp"
 #include "rlgaf/reward_shaping/score_reward.hpp"
 #include "rlgaf/reward_shaping/terms.hpp"
+
+#include "rlgaf/backend/abilities.hpp"
+#include "rlgaf/backend/batch.hpp"
+#include "rlgaf/backend/check.hpp"
+#include "rlgaf/backend/conformance.hpp"
+#include "rlgaf/backend/conformance_gradient.hpp"
+#include "rlgaf/backend/conformance_model.hpp"
+#include "rlgaf/backend/conformance_report.hpp"
+#include "rlgaf/backend/conformance_sampling.hpp"
+#include "rlgaf/backend/driver.hpp"
+#include "rlgaf/backend/optimizer.hpp"
+#include "rlgaf/backend/policy.hpp"
+#include "rlgaf/backend/sample_action.hpp"
+#include "rlgaf/backend/scorer.hpp"
+#include "rlgaf/backend/token_batch.hpp"
+
 #include "rlgaf/training/adversarial_trainer.hpp"
 #include "rlgaf/training/observer.hpp"
 #include "rlgaf/training/roles.hpp"
@@ -62,5 +69,4 @@
 #include "rlgaf/training/trainer_parts.hpp"
 #include "rlgaf/training/update_discriminator.hpp"
 #include "rlgaf/training/update_policy.hpp"
-#include "rlgaf/version.hpp"
 // IWYU pragma: end_exports

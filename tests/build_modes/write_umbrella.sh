@@ -9,7 +9,8 @@ cd "${1:-$(dirname "${BASH_SOURCE[0]}")/../..}/include"
 /// Everything but the leaves: floors 0 to 4, which need the standard library only. Each header also works on its own.
 /// Leaves are included by name: data/ and io/ (files), interop/ (xtensor, Eigen, LibTorch), models/ (ready backends).
 
-// clang-format off: lowest floor first
+// Lowest floor first.
+// clang-format off
 // IWYU pragma: begin_exports
 #include "rlgaf/version.hpp"
 TEXT
