@@ -79,6 +79,14 @@ TEST_CASE("log_softmax_backward is the gradient of log_prob[action] and of the e
     }
 }
 
+TEST_CASE("log_softmax_backward without an entropy term is the one with 0") {
+    const auto [log_prob, entropy] = softmax({0.5, -1.25, 2}, 0.7);
+    vector brief(3, 1.0), full(3, 1.0);
+    log_softmax_backward(std::span<const double>(log_prob), 2, 0.7, -1.5, std::span<double>(brief));
+    log_softmax_backward(std::span<const double>(log_prob), 2, entropy, 0.7, -1.5, 0.0, std::span<double>(full));
+    REQUIRE(same_bits(brief, full));
+}
+
 TEST_CASE("log_softmax_backward: no gradient where the probability is 0, and shapes are checked") {
     const auto [log_prob, entropy] = softmax({-infinity, 0, 1});
     vector gradient(3);
