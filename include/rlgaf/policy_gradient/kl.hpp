@@ -18,7 +18,8 @@ struct regularizer_stats {
 /// Shapes:  all [B, length]; row_weight [B].
 /// Adds:    d_log_prob += beta w dkl/dlog_prob. token_factor does not touch it.
 /// Units:   nats.
-/// Errors:  shape_error; option_error for k1, whose gradient as a loss is noise around 0 (use kl_penalty).
+/// Errors:  shape_error; option_error.
+/// Needs:   k2 or k3 to learn from: k1's gradient as a loss is noise around 0 (kl_penalty puts it in the reward).
 /// Source:  Shao et al. 2024, arXiv 2402.03300, equation 4 (k3); Liu et al. 2025, arXiv 2510.01555 (why k2).
 struct kl_loss {
     using role = role::policy_regularizer;
@@ -28,8 +29,6 @@ struct kl_loss {
 
     void check() const {
         detail::check_option(beta >= 0, "kl_loss", "beta", "0 or positive", beta);
-        detail::check_option(estimator != kl_estimator::k1, "kl_loss", "estimator",
-                             "k2 or k3 (k1 has no gradient on average; kl_penalty puts it in the reward)", 1);
     }
 
     template <class T>
