@@ -4,6 +4,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../tests/support/setup.sh"
 
 first=$(find "$root/benchmarks" -maxdepth 1 -name '*.cpp' -exec basename {} .cpp \; | LC_ALL=C sort | head -n 1)
+if [[ $# -gt 0 && $1 == --* && $1 != --help && -n $first ]]; then
+    set -- "$first" "$@"  # arguments alone are those of the default
+fi
 name=${1:-${first:---help}}
 [[ $# -gt 0 ]] && shift
 if grep -qs 'dict' "$root/benchmarks/$name.cpp"; then
