@@ -9,8 +9,7 @@ namespace {
 const policy_loss_traits traits{.function = "kl_loss", .needs = {"reference_log_prob"}, .factor = false};
 
 kl_loss random_options(dice& d) {
-    return {.beta = d.chance(0.1) ? 0 : d.uniform(0, 2),
-            .estimator = d.chance(0.5) ? kl_estimator::k2 : kl_estimator::k3};
+    return {.beta = d.chance(0.1) ? 0 : d.uniform(0, 2), .estimator = static_cast<kl_estimator>(d.below(3))};
 }
 }  // namespace
 

@@ -27,9 +27,7 @@ struct kl_loss {
     double beta = 0.001;  ///< >= 0
     kl_estimator estimator = kl_estimator::k2;
 
-    void check() const {
-        detail::check_option(beta >= 0, "kl_loss", "beta", "0 or positive", beta);
-    }
+    void check() const { detail::check_option(beta >= 0, "kl_loss", "beta", "0 or positive", beta); }
 
     template <class T>
     regularizer_stats operator()(const policy_terms<T>& terms, std::span<const double> row_weight,
