@@ -10,6 +10,8 @@ want_packages "the LibTorch adapter is not tested" libtorch-dev
 want_packages "nothing is compiled with clang" clang-14
 want_packages "pkg-config is not tested" pkg-config
 
+# shellcheck disable=SC2034
+show_warnings=yes  # for setup.sh: whoever runs the tests wants to see them
 passed=0
 failed=0
 started=$SECONDS

@@ -108,7 +108,7 @@ quietly() {
     if [[ $status -ne 0 ]]; then
         say "$what: failed"
         cat "$log"
-    else
+    elif [[ ${show_warnings:-no} == yes ]]; then
         grep -A 6 'warning:' "$log" || true
     fi
     rm -f "$log"
