@@ -46,7 +46,7 @@ void center_rewards(const advantage_terms<T>& terms, std::size_t rows, bool leav
             if (is_nan(&r)) continue;
             const std::size_t g = terms.group.id[i];
             const double scale = !leave_one_out ? 1 : count[g] > 1 ? count[g] / (count[g] - 1) : 0;
-            work.a[i] += scale * (r - sum[g]);
+            work.a[i] += scale * centred(r, sum[g]);
             work.c[i] += r;
             work.index[i] = 1;
         }

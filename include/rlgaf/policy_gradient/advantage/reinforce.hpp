@@ -77,7 +77,8 @@ struct reinforce {
             const auto out = advantage.row(i);
             for (T& v : out) v = 0;
             for_each_return(terms, i, out.size(), [&](std::size_t t, double to_go) {
-                out[t] = static_cast<T>(to_go - (baseline == reinforce_baseline::per_step ? work.d[t] / work.e[t] : b));
+                out[t] = static_cast<T>(
+                    centred(to_go, baseline == reinforce_baseline::per_step ? work.d[t] / work.e[t] : b));
             });
         }
         const bool constant = returns.count > 0 && is_constant(returns.deviation(), returns.mean);
