@@ -56,7 +56,7 @@ void align(policy& model, const policy& base, const word_data& data, const rlgaf
         experts,
         rlgaf::grpo{.group_size = 0},
         rlgaf::ppo_clip{},
-        rlgaf::bce{.smooth_real = 0.1},
+        rlgaf::bce{.smooth_real = 0.2},
         rlgaf::pipeline{rlgaf::logit_reward{.clip = 10}, rlgaf::kl_penalty{.beta = s.beta},
                         rlgaf::missing_eos{.penalty = 1}},
         rlgaf::held_out_experts(as_batch(data.held_out, letters))};
