@@ -23,7 +23,7 @@ struct my_policy : rlgaf::trained_table<double> {  // p(letter) = softmax of the
             std::size_t at = end;
             do {
                 predict(at, o.temperature);
-                at = rlgaf::sample_action<double>(p, random.uniform(std::uint32_t(word.size())));
+                at = rlgaf::sample_log_prob<double>(p, random.uniform(std::uint32_t(word.size())));
                 word.push_back(std::int32_t(at));
                 log_prob.push_back(p[at]);
             } while (at != end && word.size() < 12);

@@ -1,12 +1,14 @@
 #pragma once
 /// Everything but the leaves: floors 0 to 4, which need the standard library only. Each header also works on its own.
-/// Leaves are included by name: data/ and io/ (files), interop/ (xtensor, Eigen, LibTorch), models/ (ready backends).
+/// Leaves are included by name: data/ and io/ (files), interop/ (xtensor, Eigen, LibTorch), models/ (ready backends); so is
+/// backend/conformance.hpp, which tests of a backend want and programs do not.
 
 // Lowest floor first.
 // clang-format off
 // IWYU pragma: begin_exports
 #include "rlgaf/version.hpp"
 
+#include "rlgaf/core/clock.hpp"
 #include "rlgaf/core/component.hpp"
 #include "rlgaf/core/config.hpp"
 #include "rlgaf/core/error.hpp"
@@ -50,15 +52,9 @@
 #include "rlgaf/backend/abilities.hpp"
 #include "rlgaf/backend/batch.hpp"
 #include "rlgaf/backend/check.hpp"
-#include "rlgaf/backend/conformance.hpp"
-#include "rlgaf/backend/conformance_gradient.hpp"
-#include "rlgaf/backend/conformance_model.hpp"
-#include "rlgaf/backend/conformance_report.hpp"
-#include "rlgaf/backend/conformance_sampling.hpp"
 #include "rlgaf/backend/driver.hpp"
 #include "rlgaf/backend/optimizer.hpp"
 #include "rlgaf/backend/policy.hpp"
-#include "rlgaf/backend/sample_action.hpp"
 #include "rlgaf/backend/scorer.hpp"
 #include "rlgaf/backend/token_batch.hpp"
 

@@ -151,7 +151,8 @@ void check_model(M& m, const typename S::batch& b, const conformance_options& o,
     run(report, "evaluate and forward agree", [&] { return check_outputs<S>(m, b, limit); });
     run(report, "select and concat", [&] { return check_rearranged<S>(m, b, limit); });
     for (std::size_t k = 0; k < S::channels; ++k) {
-        const std::string name = std::string("gradient of ") + S::name(k);
+        std::string name = "gradient of ";
+        name += S::name(k);
         run(report, name.c_str(), [&]() -> std::string {
             if constexpr (flat_parameters<M>)
                 return check_gradient<S>(m, b, k, o, limit);

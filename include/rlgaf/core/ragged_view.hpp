@@ -85,8 +85,7 @@ class ragged_buffer {
 public:
     /// Takes on the shape `lengths`, all elements `value`. Allocates only when it grows.
     void assign(std::span<const std::uint32_t> lengths, T value = T{}) {
-        offsets_.resize(lengths.size() + 1);
-        offsets_[0] = 0;
+        offsets_.assign(lengths.size() + 1, 0);
         for (std::size_t b = 0; b < lengths.size(); ++b) offsets_[b + 1] = offsets_[b] + lengths[b];
         data_.assign(offsets_.back(), value);
     }

@@ -33,6 +33,21 @@ double log_softmax(std::span<const T> logit, double temperature, std::span<T> lo
     return entropy;
 }
 
+/// Draws one action from normalised log-probabilities [V]; u in [0, 1).
+template <class T>
+std::size_t sample_log_prob(std::span<const T> log_prob, double u) noexcept {
+    std::size_t likely = 0;
+    for (std::size_t v = 0; v < log_prob.size(); ++v) {
+        const double p = std::exp(static_cast<double>(log_prob[v]));
+        if (p > 0) {
+            if (u < p) return v;
+            likely = v;
+        }
+        u -= p;
+    }
+    return likely;
+}
+
 /// Adds to d_logit [V] the gradient of d_log_prob * log_prob[action] + d_entropy * entropy.
 /// Formula: d/dz_j = (d_log_prob ([j = action] - p_j) - d_entropy p_j (log p_j + entropy)) / temperature.
 /// Errors: shape_error.

@@ -1,11 +1,11 @@
 #pragma once
 #include <array>
 
-#include "rlgaf/backend/sample_action.hpp"
 #include "rlgaf/core/reduce.hpp"
 #include "rlgaf/math/categorical.hpp"
 #include "rlgaf/models/ngram_table.hpp"
 #include "rlgaf/models/optimizer_choice.hpp"
+#include "rlgaf/models/sample_action.hpp"
 
 /// Tabular n-gram models on xtensor: small enough that every expectation can be enumerated, and complete backends.
 namespace rlgaf::inline RLGAF_ABI {

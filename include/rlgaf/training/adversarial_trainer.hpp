@@ -1,10 +1,10 @@
 #pragma once
-#include <chrono>
 #include <optional>
 #include <tuple>
 
 #include "rlgaf/backend/abilities.hpp"
 #include "rlgaf/backend/check.hpp"
+#include "rlgaf/core/clock.hpp"
 #include "rlgaf/discriminator/balance.hpp"
 #include "rlgaf/discriminator/loss/bradley_terry.hpp"
 #include "rlgaf/discriminator/replay.hpp"
@@ -88,7 +88,7 @@ public:
     round_report run(const adversarial_options& options, Observers&&... observers) {
         static_assert((check_observer<std::remove_reference_t<Observers>, batch>() && ... && true));
         options.check();
-        const auto start = clock::now();
+        const double start = clock_seconds();
         notify_begin(run_info{.rounds = options.rounds}, observers...);
         round_report report{.rounds = options.rounds};
         for (std::size_t i = 0; i < options.rounds; ++i) {
@@ -97,7 +97,7 @@ public:
             now.discriminator.step.learning_rate *= options.discriminator_rate(i);
             report = one_round(now, report);
             report.round = i + 1;
-            report.seconds = seconds_since(start);
+            report.seconds = clock_seconds() - start;
             notify_rollout(report, round_.batch, observers...);
             if (notify_round(report, observers...)) break;
         }
@@ -113,20 +113,17 @@ public:
 private:
     using T = typename P::scalar;
     using batch = typename P::batch;
-    using clock = std::chrono::steady_clock;
     static constexpr bool true_reward_mode = is_true_reward<std::remove_const_t<S>>;
     static constexpr bool with_reference = (needs_reference<C>() || ...);
-
-    static double seconds_since(clock::time_point t) { return std::chrono::duration<double>(clock::now() - t).count(); }
 
     round_report one_round(const adversarial_options& options, const round_report& before) {
         round_report report{.rounds = options.rounds, .discarded_steps = before.discarded_steps};
         const rng_key key{options.seed, static_cast<std::uint32_t>(round_number_)};
-        auto time = clock::now();
+        double time = clock_seconds();
         const auto lap = [&time] {
-            const double s = seconds_since(time);
-            time = clock::now();
-            return s;
+            const double before_now = time;
+            time = clock_seconds();
+            return time - before_now;
         };
 
         auto& advantage = find_part<role::advantage>(part_, default_advantage_);

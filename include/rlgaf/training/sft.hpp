@@ -1,6 +1,5 @@
 #pragma once
-#include <chrono>
-
+#include "rlgaf/core/clock.hpp"
 #include "rlgaf/math/aggregation.hpp"
 #include "rlgaf/math/schedule.hpp"
 #include "rlgaf/preference/sft.hpp"
@@ -40,7 +39,7 @@ round_report fine_tune(P& policy, const typename P::batch& demonstrations, const
     options.check();
     const std::size_t n = rows(demonstrations);
     if (n == 0) fail(error_kind::option, "fine_tune", "demonstrations", "at least one row", "none");
-    const auto start = std::chrono::steady_clock::now();
+    const double start = clock_seconds();
     const std::size_t rounds = options.steps(n);
     detail::notify_begin(run_info{.rounds = rounds}, observers...);
 
@@ -85,7 +84,7 @@ round_report fine_tune(P& policy, const typename P::batch& demonstrations, const
             report.policy_grad_norm = done.grad_norm;
             report.policy_steps = done.applied;
             report.discarded_steps += !done.applied;
-            report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            report.seconds = clock_seconds() - start;
             if (detail::notify_round(report, observers...)) {
                 detail::notify_end(report, observers...);
                 return report;

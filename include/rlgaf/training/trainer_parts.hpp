@@ -4,6 +4,7 @@
 
 #include "rlgaf/backend/abilities.hpp"
 #include "rlgaf/backend/check.hpp"
+#include "rlgaf/math/moments.hpp"
 #include "rlgaf/training/observer.hpp"
 #include "rlgaf/training/roles.hpp"
 #include "rlgaf/training/update_policy.hpp"

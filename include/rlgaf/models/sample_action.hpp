@@ -38,19 +38,4 @@ sampled_action sample_action(std::span<const T> log_prob, const rollout_options&
     return {action, std::fmin(static_cast<double>(log_prob[action]) - std::log(kept), 0.0)};
 }
 
-/// Draws one action from normalised log-probabilities [V]; u in [0, 1).
-template <class T>
-std::size_t sample_action(std::span<const T> log_prob, double u) noexcept {
-    std::size_t likely = 0;
-    for (std::size_t v = 0; v < log_prob.size(); ++v) {
-        const double p = std::exp(static_cast<double>(log_prob[v]));
-        if (p > 0) {
-            if (u < p) return v;
-            likely = v;
-        }
-        u -= p;
-    }
-    return likely;
-}
-
 }  // namespace rlgaf::inline RLGAF_ABI
