@@ -42,18 +42,6 @@ void gather(const ragged_view<const T>& from, std::span<const std::size_t> pick,
     }
 }
 
-/// What rounding leaves of equal rewards when a mean of them is subtracted: advantages up to it are zero.
-template <class T>
-double reward_noise(const reward_view<T>& reward, const mask_view& mask) {
-    double largest = 0;
-    for (const outcome_reward& r : reward.outcome)
-        for (const double v : r.value) largest = std::fmax(largest, std::abs(v));
-    for_each_token(reward.token, mask, [&](std::size_t b, std::size_t k) {
-        largest = std::fmax(largest, std::abs(static_cast<double>(reward.token.row(b)[k])));
-    });
-    return largest < std::numeric_limits<double>::infinity() ? 1e-12 * largest : 0;
-}
-
 template <class C>
 constexpr bool needs_entropy() {
     if constexpr (requires { C::needs_entropy; })
@@ -72,8 +60,7 @@ constexpr bool row_separable() {
 }  // namespace detail
 
 /// Role 4: advantages from the round's rewards, then `epochs` x `minibatches` optimiser steps of loss and regularisers.
-/// A round whose advantages are all zero, or the rounding of equal rewards, and that has no regulariser, has no
-/// gradient: no step is taken, momentum included.
+/// A round whose advantages are all zero, without regularisers, has no gradient: no step is taken, momentum included.
 template <policy_backend P, class Advantage, class Loss, class... Regularizers>
 policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_update_options& options, rng_key key,
                                    part<Advantage>& advantage, part<Loss>& loss, part<Regularizers>&... regularizers) {
@@ -93,9 +80,8 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
     report.advantage = advantage(advantage_terms<T>{.reward = t.reward.view(), .group = t.group(), .mask = mask},
                                  t.work, advantages.view());
     if constexpr (sizeof...(Regularizers) == 0) {
-        const double noise = detail::reward_noise(t.reward.view(), mask);
         bool flat = true;
-        for (const T a : advantages.flat()) flat = flat && std::abs(static_cast<double>(a)) <= noise;
+        for (const T a : advantages.flat()) flat = flat && a == 0;
         if (flat) return report;
     }
 
