@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <optional>
 
 #include "rlgaf/io/jsonl_log.hpp"
 #include "rlgaf/io/parameters_file.hpp"
@@ -102,12 +103,16 @@ void run_seed(const settings& s, std::uint64_t seed, results& out) {
         r.metric["valid_new_at_98"].push_back(share(chosen.best_valid < 0 ? 0 : fresh.point[chosen.best].valid_new));
         r.metric["valid_new"].push_back(share(plain.valid_new));
         r.metric["memorised"].push_back(share(plain.memorised));
+        const double chance =
+            plain.valid_new * static_cast<double>(data.demos.size()) / static_cast<double>(data.lexicon.size());
+        r.metric["memorised_by_chance"].push_back({chance, chance, chance});
         r.metric["distinct"].push_back(share(plain.distinct));
         r.metric["heldout_nll"].push_back({nll[0], nll[0] - 1.96 * nll[1], nll[0] + 1.96 * nll[1]});
         r.metric["seconds"].push_back({spent, spent, spent});
         r.frontier.emplace_back();
         for (const quality& q : fresh.point) r.frontier.back().push_back({q.distinct, q.valid_new});
-        r.note = fmt::format("{}T {:.2f}", note, temperatures[chosen.best]);
+        r.note = fmt::format("{}T {:.2f}, distinct {:.1f}", note, temperatures[chosen.best],
+                             fresh.point[chosen.best].distinct);
     };
 
     policy base({.vocabulary = letters.vocabulary_size(),
@@ -205,18 +210,26 @@ int main(int argc, char** argv) {
     app.add_option("--load", s.load, "take the base model from this folder");
     CLI11_PARSE(app, argc, argv);
     try {
-        results all;
         const auto start = std::chrono::steady_clock::now();
+        rlgaf::atomic_file picture(
+            s.picture);  // opened first: a path that cannot be written is refused before training
+        std::optional<rlgaf::atomic_file> json;
+        if (!s.json.empty()) json.emplace(s.json);
+
+        results all;
         for (std::size_t i = 0; i < s.seeds; ++i) run_seed(s, s.seed + i, all);
         fmt::print("\n{}", all.table());
-        fmt::print(
-            "shares in per cent of {} samples; valid_new_at_98: the best share of new valid words at {}% or more "
-            "distinct words,\n"
-            "temperature and epoch chosen on other samples than these; brackets: 95 %\n",
-            samples, least_distinct);
-        all.draw(s.picture, "Validity against variety",
-                 "Each curve sweeps the sampling temperature from 1.0 (right) to 0.7.");
-        if (!s.json.empty()) rlgaf::write_file_atomically(s.json, all.json(s.seeds).dump(2) + "\n");
+        fmt::print("shares in per cent of {} samples, brackets: 95 %\n", samples);
+        fmt::print("valid_new_at_98: best share of new valid words at {} % or more distinct words; ", least_distinct);
+        fmt::print("temperature and epoch were chosen on other samples\n");
+        fmt::print("by chance: memorised, if demonstrations were as likely as any other valid word\n");
+        picture.write(all.picture("Validity against variety",
+                                  "Each curve sweeps the sampling temperature from 1.0 (right) to 0.7."));
+        picture.commit();
+        if (json) {
+            json->write(all.json(s.seeds).dump(2) + "\n");
+            json->commit();
+        }
         fmt::print("picture: {}   total: {:.0f} s\n", s.picture,
                    std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     } catch (const std::exception& e) {

@@ -67,14 +67,15 @@ public:
 
     std::string table() const {
         std::vector<std::string> head = {"method"};
-        for (const std::string& m : metrics) head.push_back(m == "heldout_nll" ? "heldout nats/char" : m);
+        for (const std::string& m : metrics)
+            head.push_back(m == "heldout_nll" ? "nats/char" : m == "memorised_by_chance" ? "by chance" : m);
         head.push_back("at");
         rlgaf::table table(head);
         for (const auto& [name, result] : methods_) {
             std::vector<std::string> row = {name};
             for (const std::string& m : metrics) {
                 const interval i = over_seeds(result.metric.at(m));
-                const int digits = m == "heldout_nll" ? 3 : m == "seconds" ? 0 : 2;
+                const int digits = m == "heldout_nll" ? 3 : m == "seconds" ? 1 : m.starts_with("memorised") ? 3 : 2;
                 row.push_back(m == "valid_new_at_98" ? fmt::format("{:.2f} [{:.2f}, {:.2f}]", i.mean, i.lo, i.hi)
                                                      : fmt::format("{:.{}f}", i.mean, digits));
             }
@@ -96,7 +97,7 @@ public:
         return {{"example", "align_words"}, {"seeds", seeds}, {"methods", methods}};
     }
 
-    void draw(const std::string& path, const std::string& title, const std::string& caption) const {
+    std::string picture(const std::string& title, const std::string& caption) const {
         rlgaf::chart chart{.title = title,
                            .caption = caption,
                            .x_label = "distinct words, % of 8,000 samples",
@@ -110,7 +111,7 @@ public:
             }
             chart.series.push_back(series);
         }
-        rlgaf::write_svg(path, chart);
+        return rlgaf::render_svg(chart);
     }
 
     interval at(const std::string& method, const std::string& metric) const {

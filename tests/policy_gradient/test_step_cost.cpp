@@ -34,7 +34,7 @@ constexpr bool sanitized = false;
 #else
 constexpr bool sanitized = false;
 #endif
-#if defined(NDEBUG) && defined(__OPTIMIZE__)
+#ifdef RLGAF_TEST_SPEED  // the program speed_tests, at -O2
 constexpr bool optimised = true;
 #else
 constexpr bool optimised = false;
