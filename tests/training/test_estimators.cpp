@@ -224,7 +224,7 @@ TEST_CASE("estimators: the gradient is that of the tempered policy", "[training]
 }
 
 TEST_CASE("estimators: batch_mean is the exact gradient times 1 - 1/B", "[training]") {
-    for (const std::size_t size : {2, 3}) {
+    for (const std::size_t size : {2u, 3u}) {
         INFO("rows " << size);
         const probe policy = policy_of(2);
         const gradient exact = exact_gradient<double>(policy, reward_of);
@@ -242,7 +242,7 @@ TEST_CASE("estimators: batch_mean is the exact gradient times 1 - 1/B", "[traini
 }
 
 TEST_CASE("estimators: per_step meets its own expectation, which is not the gradient", "[training]") {
-    for (const std::size_t size : {2, 3}) {
+    for (const std::size_t size : {2u, 3u}) {
         INFO("rows " << size);
         const probe policy = policy_of(2);
         const gradient own = expectation(
@@ -263,7 +263,7 @@ TEST_CASE("estimators: per_step meets its own expectation, which is not the grad
 }
 
 TEST_CASE("estimators: grpo meets its own expectation, with and without scale", "[training]") {
-    for (const std::size_t size : {2, 3}) {
+    for (const std::size_t size : {2u, 3u}) {
         INFO("group of " << size);
         const probe policy = policy_of(2);
         const gradient exact = exact_gradient<double>(policy, reward_of);

@@ -68,7 +68,7 @@ TEST_CASE("sft: micro-batches give the step of the whole", "[training]") {
         return all;
     };
     for (const aggregation mode : {aggregation::token_mean, aggregation::sequence_mean, aggregation::sum})
-        for (const std::size_t micro_rows : {1, 2, 3}) {
+        for (const std::size_t micro_rows : {1u, 2u, 3u}) {
             INFO("mode " << static_cast<int>(mode) << ", rows " << micro_rows);
             REQUIRE(relative_gap(trained(0, mode), trained(micro_rows, mode)) < 1e-12);
         }

@@ -55,6 +55,7 @@ std::vector<double> trained_in_parts(std::size_t micro_rows, Regularizers... reg
         regularizers...};
     auto options = short_run(4, 0.5);
     options.policy.step.max_norm = options.discriminator.step.max_norm = 0;
+    options.policy.aggregation.mode = aggregation::sequence_mean;  // so that rows have weights of their own
     options.policy.epochs = 2;
     options.policy.minibatches = 2;
     options.micro_batch_rows = options.policy.micro_batch_rows = options.discriminator.micro_batch_rows = micro_rows;
@@ -115,7 +116,7 @@ struct question_reader : ngram_scorer<double> {
 }  // namespace
 
 TEST_CASE("steps: micro-batches give the gradient of the whole", "[training]") {
-    for (const std::size_t micro_rows : {1, 3, 5}) {  // 16 and 32 rows do not divide by these
+    for (const std::size_t micro_rows : {1u, 3u, 5u}) {  // 16 and 32 rows do not divide by these
         INFO("rows a micro-batch: " << micro_rows);
         REQUIRE(relative_gap(trained_in_parts<double>(0), trained_in_parts<double>(micro_rows)) < 1e-12);
         REQUIRE(relative_gap(trained_in_parts<float>(0), trained_in_parts<float>(micro_rows)) < 1e-6);
@@ -185,7 +186,7 @@ TEST_CASE("steps: minibatches of an epoch are a partition of the rows", "[traini
         REQUIRE(policy.place.size() == 48);
         std::vector<double> all;
         for (double i = 1; i <= 24; ++i) all.push_back(i);
-        for (const std::size_t epoch : {0, 24}) {
+        for (const std::size_t epoch : {0u, 24u}) {
             std::vector<double> once(policy.place.begin() + static_cast<std::ptrdiff_t>(epoch),
                                      policy.place.begin() + static_cast<std::ptrdiff_t>(epoch) + 24);
             REQUIRE(once != all);  // shuffled
