@@ -129,8 +129,11 @@ void run_seed(const settings& s, std::uint64_t seed, results& out) {
         const auto words = as_batch(data.base, letters);
         rlgaf::sft_options options{
             .epochs = s.base_epochs, .rows_per_step = 128, .step = {.learning_rate = 4e-3}, .seed = seed};
-        options.learning_rate = {
-            .shape = rlgaf::schedule_shape::linear, .to = 0.02, .steps = options.steps(rows(words)), .warmup = 50};
+        const std::size_t steps = options.steps(rows(words));
+        options.learning_rate = {.shape = rlgaf::schedule_shape::linear,
+                                 .to = 0.02,
+                                 .steps = steps,
+                                 .warmup = std::min<std::size_t>(50, steps / 10)};
         rlgaf::fine_tune(base, words, options, rlgaf::progress_bar{});
     }
     if (!s.save.empty()) {

@@ -32,7 +32,7 @@ struct round_report {
 
     double policy_loss = none, policy_grad_norm = none;
     std::size_t policy_steps = 0;
-    std::size_t discarded_steps = 0;  ///< gradients that were not finite, either side, since the start
+    std::size_t discarded_steps = 0;  ///< gradients that were not finite, either side, since the run began
     double kl_reference = none;       ///< k1, nats a token, at the sampling policy
     double kl_old = none, ratio_max = none, clip_low = none, clip_high = none, clip_dual = none;
     double entropy = none;                        ///< -mean log_prob of what was sampled, nats a token
