@@ -146,7 +146,7 @@ void run_seed(const settings& s, std::uint64_t seed, results& out) {
 
     fmt::print("sft: fine-tuning on the demonstrations\n");
     policy tuned = base.clone(), best = base.clone(), warm_start = base.clone();
-    double trained = 0, best_valid = -1, lowest_nll = 1e9, best_seconds = 0, warm_seconds = 0;
+    double trained = 0, best_valid = -2, lowest_nll = 1e9, best_seconds = 0, warm_seconds = 0;
     std::size_t best_epoch = 0, warm_epoch = 0;
     for (std::size_t epoch = 1; epoch <= s.sft_epochs; ++epoch) {
         start = now();

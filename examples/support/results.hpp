@@ -40,7 +40,7 @@ inline interval over_seeds(const std::vector<interval>& seed) {
     return {mean, mean - half, mean + half};
 }
 
-inline const std::vector<std::string> metrics = {"valid_new_at_98", "valid_new",   "memorised",
+inline const std::vector<std::string> metrics = {"valid_new_at_98", "valid_new",   "memorised", "memorised_by_chance",
                                                  "distinct",        "heldout_nll", "seconds"};
 
 struct method_result {

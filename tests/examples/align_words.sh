@@ -18,7 +18,7 @@ grep -q '"example": "align_words"' run.json && grep -q '"seeds": 1' run.json && 
 
 # A base model that was kept gives the same row again.
 "$program" "${small[@]}" --load base > again.txt 2> again.err
-same() { grep '^base ' "$1" | cut -c1-40; }
+same() { grep -E '^base +[0-9]' "$1" | cut -c1-70; }
 [[ $(same run.txt) == "$(same again.txt)" ]] || { echo "the loaded base model is not the saved one"; exit 1; }
 
 # refuse WORDS ARGUMENT...: the program fails at once, says these words, and leaves no file.
