@@ -67,10 +67,10 @@ void align(policy& model, const policy& base, const word_data& data, const rlgaf
     options.policy_rate = {.shape = rlgaf::schedule_shape::linear, .to = 0.1, .steps = s.rounds};
     const std::size_t every = std::max<std::size_t>(s.rounds / 10, 1);
     options.held_out_every = every;
-    if (s.log.empty())
-        trainer.run(options, rlgaf::progress_bar{}, sample_rows{letters, every});
+    if (log)
+        trainer.run(options, rlgaf::progress_bar{}, sample_rows{letters, every}, *log);
     else
-        trainer.run(options, rlgaf::progress_bar{}, sample_rows{letters, every}, rlgaf::jsonl_log{s.log});
+        trainer.run(options, rlgaf::progress_bar{}, sample_rows{letters, every});
 }
 
 // The same loop with a reward that says nothing. What it gains is no merit of the discriminator.
@@ -83,7 +83,7 @@ void align_to_constant(policy& model, const settings& s, std::uint64_t seed) {
 }
 
 // One seed: every method, measured on samples that chose nothing.
-void run_seed(const settings& s, std::uint64_t seed, results& out) {
+void run_seed(const settings& s, std::uint64_t seed, results& out, std::optional<rlgaf::jsonl_log>& log) {
     const word_data data = load_words(s.words, seed);
     const rlgaf::char_tokenizer letters("abcdefghijklmnopqrstuvwxyz");
     const auto held_out = as_batch(data.held_out, letters);
@@ -167,13 +167,13 @@ void run_seed(const settings& s, std::uint64_t seed, results& out) {
     fmt::print("\nrlgaf: the policy never sees a demonstration, the discriminator does\n");
     start = now();
     policy aligned = base.clone();
-    align(aligned, base, data, letters, s, seed);
+    align(aligned, base, data, letters, s, seed, log);
     record("rlgaf", aligned, seconds(), "");
 
     fmt::print("\nrlgaf_warm: the same, from the fine-tuned policy of epoch {} (least held-out nats)\n", warm_epoch);
     start = now();
     policy warm = warm_start.clone();
-    align(warm, base, data, letters, s, seed + 1000);
+    align(warm, base, data, letters, s, seed + 1000, log);
     record("rlgaf_warm", warm, warm_seconds + seconds(), "");
     record("warm_start", warm_start, warm_seconds, fmt::format("epoch {}, ", warm_epoch));
 
@@ -218,9 +218,11 @@ int main(int argc, char** argv) {
             s.picture);  // opened first: a path that cannot be written is refused before training
         std::optional<rlgaf::atomic_file> json;
         if (!s.json.empty()) json.emplace(s.json);
+        std::optional<rlgaf::jsonl_log> log;
+        if (!s.log.empty()) log.emplace(s.log);
 
         results all;
-        for (std::size_t i = 0; i < s.seeds; ++i) run_seed(s, s.seed + i, all);
+        for (std::size_t i = 0; i < s.seeds; ++i) run_seed(s, s.seed + i, all, log);
         fmt::print("\n{}", all.table());
         fmt::print("shares in per cent of {} samples, brackets: 95 %\n", samples);
         fmt::print("valid_new_at_98: best share of new valid words at {} % or more distinct words; ", least_distinct);
