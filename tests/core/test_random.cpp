@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "rlgaf/core/random.hpp"
@@ -122,7 +123,7 @@ TEST_CASE("sample_categorical scans in order and never returns a zero weight") {
     double count[4] = {};
     for (std::uint32_t t = 0; t < 40000; ++t)
         ++count[sample_categorical(std::span<const double>(p), random.uniform(t))];
-    for (int k = 0; k < 4; ++k) REQUIRE(gap(count[k] / 40000, p[k]) < 5 * std::sqrt(0.25 / 40000));
+    for (std::size_t k = 0; k < 4; ++k) REQUIRE(gap(count[k] / 40000, p[k]) < 5 * std::sqrt(0.25 / 40000));
     REQUIRE(count[1] == 0);
 }
 
@@ -154,4 +155,27 @@ TEST_CASE("shuffle gives every order equally often, and the same one for the sam
     rlgaf::shuffle(std::span<int>(none), {});
     rlgaf::shuffle(std::span<int>(one), {});
     REQUIRE(one[0] == 4);
+}
+
+TEST_CASE("shuffle takes another order from another stream; `shuffle` is the default") {
+    const auto order = [](auto... which) {
+        std::vector<int> x(20);
+        std::iota(x.begin(), x.end(), 0);
+        rlgaf::shuffle(std::span<int>(x), {.seed = 3, .step = 2}, 7, which...);
+        return x;
+    };
+    REQUIRE(order() == order(stream::shuffle));
+    REQUIRE(order(stream::discriminator) == order(stream::discriminator));
+    REQUIRE(order(stream::discriminator) != order(stream::shuffle));
+    REQUIRE(order(stream::discriminator) != order(stream::user));
+    std::vector<int> sorted = order(stream::discriminator);
+    std::sort(sorted.begin(), sorted.end());
+    for (int i = 0; i < 20; ++i) REQUIRE(sorted[static_cast<std::size_t>(i)] == i);
+}
+
+TEST_CASE("The numbers of the streams stay: new ones are added at the end") {
+    REQUIRE(static_cast<int>(stream::rollout) == 0);
+    REQUIRE(static_cast<int>(stream::shuffle) == 4);
+    REQUIRE(static_cast<int>(stream::user) == 10);
+    REQUIRE(static_cast<int>(stream::discriminator) == 11);
 }

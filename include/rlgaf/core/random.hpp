@@ -35,7 +35,8 @@ enum class stream : std::uint16_t {
     noise,           ///< perturbations of inputs
     initialization,  ///< first parameter values
     environment,     ///< transitions of an environment
-    user             ///< free for the user
+    user,            ///< free for the user
+    discriminator    ///< which fresh samples a discriminator step takes
 };
 
 /// Names one step of one run: everything random in it follows from this key and the sample's own id.
@@ -102,10 +103,10 @@ std::size_t sample_categorical(std::span<const T> weight, double u) {
     return last;
 }
 
-/// Fisher-Yates with the key's `shuffle` stream.
+/// Fisher-Yates with one of the key's streams.
 template <class T>
-void shuffle(std::span<T> x, rng_key key, std::uint64_t sample = 0) {
-    const random_stream random(key, stream::shuffle, sample);
+void shuffle(std::span<T> x, rng_key key, std::uint64_t sample = 0, stream which = stream::shuffle) {
+    const random_stream random(key, which, sample);
     for (std::size_t i = x.size(); i > 1; --i) {
         const std::size_t j = static_cast<std::size_t>(
             random.below(i, static_cast<std::uint32_t>(i & 0xFFFFFFu), static_cast<std::uint32_t>(i >> 24)));
