@@ -30,7 +30,7 @@ public:
     void begin(std::span<const std::uint32_t> lengths) {
         lengths_.assign(lengths.begin(), lengths.end());
         used_ = 0;
-        has_token_ = false;
+        has_token_ = has_bootstrap_ = false;
     }
     std::size_t rows() const { return lengths_.size(); }
 
@@ -53,10 +53,18 @@ public:
         return token_.view();
     }
 
+    /// Values after truncated rows, [B], all 0 when first asked for. Valid until the next `begin`.
+    std::span<double> bootstrap() {
+        if (!has_bootstrap_) bootstrap_.assign(rows(), 0.0);
+        has_bootstrap_ = true;
+        return bootstrap_;
+    }
+
     reward_view<T> view() {
         view_.clear();
         for (std::size_t k = 0; k < used_; ++k) view_.push_back({slot_[k].name, slot_[k].value});
-        return {view_, has_token_ ? ragged_view<const T>(token_.view()) : ragged_view<const T>{}, {}};
+        return {view_, has_token_ ? ragged_view<const T>(token_.view()) : ragged_view<const T>{},
+                has_bootstrap_ ? std::span<const double>(bootstrap_) : std::span<const double>{}};
     }
 
 private:
@@ -69,7 +77,8 @@ private:
     std::vector<outcome_reward> view_;
     std::size_t used_ = 0;
     ragged_buffer<T> token_;
-    bool has_token_ = false;
+    std::vector<double> bootstrap_;
+    bool has_token_ = false, has_bootstrap_ = false;
 };
 
 }  // namespace rlgaf::inline RLGAF_ABI
