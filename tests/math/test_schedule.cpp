@@ -30,6 +30,16 @@ TEST_CASE("schedule refuses a warm-up that never ends") {
     REQUIRE_THROWS_AS((schedule{.shape = schedule_shape::linear, .steps = 3, .warmup = 4}(0)), rlgaf::option_error);
 }
 
+TEST_CASE("schedule refuses values that are negative or not finite") {
+    for (const schedule_shape shape : {schedule_shape::constant, schedule_shape::linear, schedule_shape::cosine})
+        for (const double x : {-0.1, infinity, -infinity, not_a_number}) {
+            REQUIRE(refuses(schedule{.shape = shape, .from = x}, "schedule", "from"));
+            REQUIRE(refuses(schedule{.shape = shape, .to = x}, "schedule", "to"));
+        }
+    REQUIRE_THROWS_AS(schedule{.from = -1}(0), rlgaf::option_error);
+    REQUIRE_NOTHROW(schedule{.from = 0, .to = 0}.check());
+}
+
 TEST_CASE("adaptive_kl: the formula sheet's golden values (Ziegler et al. 2019)") {
     const adaptive_kl controller{.initial = 0.2, .target_per_sequence = 6, .horizon = 10000};
     const double measured[] = {12, 3, 6.5}, expected[] = {0.201024, 0.198976, 0.200427};

@@ -1,6 +1,7 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "rlgaf/core/finite.hpp"
 
@@ -11,12 +12,18 @@ enum class schedule_shape { constant, linear, cosine };
 /// A number that changes over training: warm-up from 0 to `from`, then to `to` at step `steps`, then `to`.
 struct schedule {
     schedule_shape shape = schedule_shape::constant;
-    double from = 1;
-    double to = 0;             ///< final value; unused by constant
+    double from = 1;           ///< finite, >= 0
+    double to = 0;             ///< final value, finite, >= 0; unused by constant
     std::uint64_t steps = 1;   ///< steps until `to` is reached, warm-up included
     std::uint64_t warmup = 0;  ///< steps of linear rise from 0, < steps unless constant
 
     void check() const {
+        const auto check_value = [](const char* field, double x) {
+            detail::check_option(x >= 0 && x < std::numeric_limits<double>::infinity(), "schedule", field,
+                                 "a finite number that is 0 or positive", x);
+        };
+        check_value("from", from);
+        check_value("to", to);
         detail::check_option(shape == schedule_shape::constant || warmup < steps, "schedule", "warmup", "below .steps",
                              static_cast<double>(warmup));
     }
