@@ -38,7 +38,8 @@ struct policy_terms {
     }
 };
 
-/// Sums over tokens (ratio_max: the largest), so that the parts of a step add up.
+/// Sums over tokens (ratio_max: the largest), so that the parts of a step add up. ratio_max and kl_old are 0 where
+/// old_log_prob is not given.
 struct policy_loss_stats {
     double loss = 0;                                             ///< the weighted sum
     double tokens = 0;                                           ///< unmasked ones

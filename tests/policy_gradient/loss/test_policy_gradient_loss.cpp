@@ -1,4 +1,5 @@
 #include "rlgaf/policy_gradient/loss/policy_gradient_loss.hpp"
+#include "rlgaf/policy_gradient/loss/ppo_clip.hpp"
 #include "support/policy_loss_checks.hpp"
 
 using namespace rlgaf_test;
@@ -26,8 +27,35 @@ TEST_CASE("policy_gradient_loss is -sum w f A log p, with gradient -w f A (Willi
     const auto stats = policy_gradient_loss{}(arrays.terms(), std::span<const double>(arrays.weight), gradient.view());
     REQUIRE(stats.tokens == 3);
     REQUIRE(stats.clipped_low + stats.clipped_high + stats.clipped_dual == 0);
-    REQUIRE(stats.ratio_max == 1);
+    REQUIRE(stats.ratio_max == 0);  // not measured
     REQUIRE(stats.kl_old == 0);
+}
+
+TEST_CASE("policy_gradient_loss measures the distance from old_log_prob where it is given, as ppo_clip does") {
+    dice d(88);
+    const policy_loss_traits both{.function = "policy_gradient_loss", .needs = {"old_log_prob", "advantage"}};
+    for (int i = 0; i < 500; ++i) {
+        policy_case c = random_policy_case(d, both);
+        for (const layout how : layouts) {
+            policy_arrays<double> arrays(c, how);
+            ragged<double> gradient(zeros(c.log_prob), how, 0.0), other(zeros(c.log_prob), how, 0.0);
+            const std::span<const double> weight(arrays.weight);
+            const auto stats = policy_gradient_loss{}(arrays.terms(), weight, gradient.view());
+            const auto clip = rlgaf::ppo_clip{}(arrays.terms(), weight, other.view());
+            REQUIRE(same_bits(stats.ratio_max, clip.ratio_max));
+            REQUIRE(same_bits(stats.kl_old, clip.kl_old));
+        }
+        const policy_result plain = run(policy_gradient_loss{}, c);
+        if (i % 10 == 0) check_rows(policy_gradient_loss{}, c, d), check_storage(policy_gradient_loss{}, c, d);
+        c.old_log_prob = {};  // it changes neither the loss nor the gradient
+        const policy_result without = run(policy_gradient_loss{}, c);
+        REQUIRE(same_bits(without.loss, plain.loss));
+        REQUIRE(same_bits(without.gradient, plain.gradient));
+    }
+    policy_case c{.log_prob = {{-1, -2}}, .old_log_prob = {{-1}}, .advantage = {{1, 1}}, .weight = {1}};
+    REQUIRE(message_of<rlgaf::shape_error>([&] { run(policy_gradient_loss{}, c); }) ==
+            "rlgaf::policy_gradient_loss: terms.old_log_prob row 0: expected 2 tokens, got 1");
+    check_no_allocation(policy_gradient_loss{}, both, d);
 }
 
 TEST_CASE("policy_gradient_loss has no clip: a log-prob of -200 pushes as hard as one of -1") {
