@@ -51,6 +51,21 @@ TEST_CASE("group_normalize: constant groups, groups of one and NaN") {
             "rlgaf::group_normalize: groups.id: expected 4 elements, got 1");
 }
 
+TEST_CASE("group_normalize refuses a step whose groups all have one row") {
+    shaping_step<double> step = step_with({{3, 4, 5}}, {0, 3, 1});  // group 2 has no row at all
+    REQUIRE(message_of<rlgaf::option_error>([&] { step.run(group_normalize{}); }) ==
+            "rlgaf::group_normalize: groups: expected a group of more than one row (groups of one row have no spread; "
+            "give the advantage estimator a group_size above 1), got 3 groups of one row");
+    REQUIRE(gap(step.outcome(0), {3, 4, 5}) == 0);
+    step.group = {0, 3, 0};
+    REQUIRE_NOTHROW(step.run(group_normalize{}));
+    step = step_with({{3}}, {0});
+    REQUIRE_NOTHROW(step.run(group_normalize{}));  // a single row: there is nothing to compare
+    REQUIRE(step.outcome(0)[0] == 0);
+    step = step_with({{}});
+    REQUIRE_NOTHROW(step.run(group_normalize{}));
+}
+
 TEST_CASE("running_normalize uses all earlier steps, and takes in a step after it was used") {
     for (const bool keep_mean : {false, true}) {
         const running_normalize stage{.keep_mean = keep_mean};

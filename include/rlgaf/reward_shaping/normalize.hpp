@@ -22,7 +22,9 @@ struct clip_reward {
     }
 };
 
-/// Each outcome to mean 0 and deviation 1 among the answers to a prompt. A constant group becomes 0.
+/// Each outcome to mean 0 and deviation 1 among the answers to a prompt. A constant group becomes 0, and so does
+/// a group of one row beside larger ones.
+/// Errors: shape_error; option_error if there are several rows and no group has more than one of them: nothing is left.
 /// Source: Shao et al. 2024, arXiv 2402.03300; for each reward apart: GDPO 2026, arXiv 2601.05242.
 struct group_normalize {
     using role = role::reward;
@@ -31,6 +33,7 @@ struct group_normalize {
     template <class T, class Batch>
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace& work) const {
         detail::check_groups(terms.group, out.rows(), "group_normalize");
+        check_spread(terms.group, work);
         for (std::size_t k = 0; k < out.outcomes(); ++k) {
             const std::span<double> r = out.outcome(k);
             std::vector<double>&mean = work.a, &squares = work.b, &count = work.c;
@@ -50,6 +53,18 @@ struct group_normalize {
                 v = is_constant(deviation, mean[g]) ? 0 : (v - mean[g]) / deviation;
             });
         }
+    }
+
+private:
+    static void check_spread(const groups& group, workspace& work) {
+        work.c.assign(group.count, 0.0);
+        bool shared = group.id.size() < 2;
+        for (const std::uint32_t g : group.id) shared = ++work.c[g] > 1 || shared;
+        if (!shared) [[unlikely]]
+            fail(error_kind::option, "group_normalize", "groups",
+                 "a group of more than one row (groups of one row have no spread; give the advantage estimator a "
+                 "group_size above 1)",
+                 std::to_string(group.id.size()) + " groups of one row");
     }
 };
 
