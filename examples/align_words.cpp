@@ -46,40 +46,46 @@ struct sample_rows {
     }
 };
 
-// Trains `model` against a discriminator that starts from the base model's weights.
-void align(policy& model, const policy& base, const word_data& data, const rlgaf::char_tokenizer& letters,
-           const settings& s, std::uint64_t seed) {
-    judge_model judge(base, {.seed = seed, .optimizer = {.beta1 = 0.5}});
-    rlgaf::demonstrations experts{as_batch(data.demos, letters)};
-    rlgaf::adversarial_trainer trainer{
-        model,
-        judge,
-        experts,
-        rlgaf::grpo{.group_size = 0},
-        rlgaf::ppo_clip{},
-        rlgaf::bce{.smooth_real = 0.2},
-        rlgaf::pipeline{rlgaf::logit_reward{.clip = 10}, rlgaf::kl_penalty{.beta = s.beta},
-                        rlgaf::missing_eos{.penalty = 1}},
-        rlgaf::held_out_experts(as_batch(data.held_out, letters))};
-    rlgaf::adversarial_options options{.rounds = s.rounds, .rows = 512, .seed = seed};
-    options.policy.step.learning_rate = s.policy_rate;
-    options.discriminator.step.learning_rate = s.discriminator_rate;
-    options.policy_rate = {.shape = rlgaf::schedule_shape::linear, .to = 0.1, .steps = s.rounds};
-    const std::size_t every = std::max<std::size_t>(s.rounds / 10, 1);
-    options.held_out_every = every;
-    if (log)
-        trainer.run(options, rlgaf::progress_bar{}, sample_rows{letters, every}, *log);
-    else
-        trainer.run(options, rlgaf::progress_bar{}, sample_rows{letters, every});
+auto reward_of(const settings& s) {
+    return rlgaf::pipeline{rlgaf::logit_reward{.clip = 10}, rlgaf::kl_penalty{.beta = s.beta},
+                           rlgaf::missing_eos{.penalty = 1}};
 }
 
-// The same loop with a reward that says nothing. What it gains is no merit of the discriminator.
-void align_to_constant(policy& model, const settings& s, std::uint64_t seed) {
-    rlgaf::true_reward constant([](const rlgaf::token_batch<float>&, std::size_t) { return 1.0; });
-    rlgaf::adversarial_trainer trainer{model, constant, rlgaf::no_experts, rlgaf::grpo{.group_size = 0}};
+rlgaf::adversarial_options options_of(const settings& s, std::uint64_t seed) {
     rlgaf::adversarial_options options{.rounds = s.rounds, .rows = 512, .seed = seed};
     options.policy.step.learning_rate = s.policy_rate;
-    trainer.run(options, rlgaf::progress_bar{});
+    options.policy_rate = {.shape = rlgaf::schedule_shape::linear, .to = 0.1, .steps = s.rounds};
+    options.discriminator.step.learning_rate = s.discriminator_rate;
+    options.held_out_every = std::max<std::size_t>(s.rounds / 10, 1);
+    return options;
+}
+
+// Trains `model` against a discriminator that starts from the base model's weights.
+void align(policy& model, const policy& base, const word_data& data, const rlgaf::char_tokenizer& letters,
+           const settings& s, std::uint64_t seed, std::optional<rlgaf::jsonl_log>& log) {
+    judge_model judge(base, {.seed = seed, .optimizer = {.beta1 = 0.5}});
+    rlgaf::demonstrations experts{as_batch(data.demos, letters)};
+    rlgaf::adversarial_trainer trainer{model,
+                                       judge,
+                                       experts,
+                                       rlgaf::grpo{.group_size = 0},
+                                       rlgaf::ppo_clip{},
+                                       rlgaf::bce{.smooth_real = 0.2},
+                                       reward_of(s),
+                                       rlgaf::held_out_experts(as_batch(data.held_out, letters))};
+    const rlgaf::adversarial_options options = options_of(s, seed);
+    sample_rows rows{letters, options.held_out_every};
+    if (log)
+        trainer.run(options, rlgaf::progress_bar{}, rows, *log);
+    else
+        trainer.run(options, rlgaf::progress_bar{}, rows);
+}
+
+// The same loop with a discriminator that says nothing. What it gains is no merit of the discriminator.
+void align_to_constant(policy& model, const settings& s, std::uint64_t seed) {
+    rlgaf::true_reward constant([](const rlgaf::token_batch<float>&, std::size_t) { return 0.0; });
+    rlgaf::adversarial_trainer trainer{model, constant, rlgaf::no_experts, rlgaf::grpo{.group_size = 0}, reward_of(s)};
+    trainer.run(options_of(s, seed), rlgaf::progress_bar{});
 }
 
 // One seed: every method, measured on samples that chose nothing.

@@ -1,6 +1,7 @@
 #pragma once
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "rlgaf/backend/scorer.hpp"
@@ -55,6 +56,69 @@ struct parameter_block {
 template <class M>
 concept flat_parameters = requires(M& m) {
     { m.parameters() } -> std::convertible_to<std::span<const parameter_block<typename M::scalar>>>;
+};
+
+/// Prompts are laid out once for the group_size completions of each: rollout_groups(prompts, group_size, ...) in place
+/// of rollout with every prompt repeated. Rows of prompt p are p * group_size .. p * group_size + group_size - 1.
+template <class P>
+concept shares_prompts = policy_backend<P> &&
+    requires(P& p, const typename P::prompts& prompts, std::size_t group_size, std::span<const std::uint64_t> id,
+             const rollout_options& o, rng_key key) {
+    { p.rollout_groups(prompts, group_size, id, o, key) } -> std::same_as<typename P::batch>;
+};
+
+/// Full distributions, chunk by chunk: the visitor may add to d_logits, which are part of the tape's cotangent.
+/// Serves exact KL and entropy, label smoothing, all-action gradients.
+template <class T>
+using logit_visitor = void (*)(std::size_t first_token, std::span<const T> logits, std::span<T> d_logits);
+template <class P>
+concept exposes_logits = policy_backend<P> &&
+    requires(P& p, const typename P::batch& b, policy_outputs<typename P::scalar> out,
+             logit_visitor<typename P::scalar> visitor) {
+    { p.forward(b, out, visitor) } -> std::same_as<typename P::tape>;
+};
+
+/// One score a token; causal where it is to be credit for the token.
+template <class S, class B>
+concept scores_tokens = requires(S& s, const B& b, ragged_view<typename S::scalar> score,
+                                 ragged_view<const typename S::scalar> d_score, typename S::token_tape tape) {
+    s.evaluate_tokens(b, score);
+    { s.forward_tokens(b, score) } -> std::same_as<typename S::token_tape>;
+    s.backward_tokens(static_cast<typename S::token_tape&&>(tape), d_score);
+};
+
+/// Compares rows of two batches, with width() numbers a pair (for example wins, loses, ties).
+template <class S, class B>
+concept scores_pairs = requires(S& s, const B& a, const B& b, std::span<typename S::scalar> score) {
+    { s.width() } -> std::convertible_to<std::size_t>;
+    { s.forward(a, b, score) } -> std::same_as<typename S::pair_tape>;
+};
+
+/// A scorer whose inputs (embeddings) can be moved: serves gradient penalties without double backward.
+template <class S, class B>
+concept perturbs_inputs = scorer_backend<S, B> &&
+    requires(S& s, const B& b, double sigma, rng_key key, std::span<typename S::scalar> x,
+             std::span<const typename S::scalar> d, typename S::perturbation p) {
+    { s.noise(b, sigma, key) } -> std::same_as<typename S::perturbation>;
+    { s.input_gradient(b, d) } -> std::same_as<typename S::perturbation>;
+    s.row_norms(p, x);
+    s.scale(p, d);
+    { s.forward(b, p, x) } -> std::same_as<typename S::tape>;
+};
+
+/// Policy and scorer share a differentiable stand-in for actions: serves Gumbel-softmax generators.
+template <class P, class S>
+concept relaxes = policy_backend<P> && std::same_as<typename P::relaxed, typename S::relaxed> &&
+    requires(P& p, S& s, const typename P::batch& b, std::span<typename S::scalar> score) {
+    p.forward_relaxed(b);
+    s.forward(std::declval<const typename S::relaxed&>(), score);
+    s.input_cotangent();
+};
+
+/// What a demonstration shows when it has no actions: a picture, an outcome. Scorers then read observations.
+template <class R, class B>
+concept renders = requires(R& r, const B& b) {
+    { r.render(b) } -> std::same_as<typename R::observation>;
 };
 
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -21,12 +21,12 @@ struct policy_cotangents {
 };
 
 struct step_options {
-    double learning_rate = 1e-3;  ///< > 0
+    double learning_rate = 1e-3;  ///< >= 0; 0 moves nothing (the end of a schedule)
     double max_norm = 1;          ///< global L2 norm that gradients are scaled down to; 0: no limit
 
     void check() const {
-        detail::check_option(learning_rate > 0 && learning_rate < std::numeric_limits<double>::infinity(),
-                             "step_options", "learning_rate", "a positive number", learning_rate);
+        detail::check_option(learning_rate >= 0 && learning_rate < std::numeric_limits<double>::infinity(),
+                             "step_options", "learning_rate", "0 or a positive number", learning_rate);
         detail::check_option(max_norm >= 0, "step_options", "max_norm", "0 or positive", max_norm);
     }
 };

@@ -46,11 +46,14 @@ struct token_batch {
              double sampled_at = 1, std::span<const std::uint8_t> masks = {}) {
         if (!log_probs.empty()) detail::check_size(log_probs.size(), tokens.size(), "token_batch::add", "log_probs");
         if (!masks.empty()) detail::check_size(masks.size(), tokens.size(), "token_batch::add", "masks");
+        const std::size_t after = token.size() + tokens.size();
+        if (!log_prob.empty() || !log_probs.empty())
+            detail::check_size(log_prob.size() + log_probs.size(), after, "token_batch::add", "log_prob");
+        if (!mask.empty() || !masks.empty())
+            detail::check_size(mask.size() + masks.size(), after, "token_batch::add", "mask");
         token.insert(token.end(), tokens.begin(), tokens.end());
         log_prob.insert(log_prob.end(), log_probs.begin(), log_probs.end());
         mask.insert(mask.end(), masks.begin(), masks.end());
-        if (!log_prob.empty()) detail::check_size(log_prob.size(), token.size(), "token_batch::add", "log_prob");
-        if (!mask.empty()) detail::check_size(mask.size(), token.size(), "token_batch::add", "mask");
         offset.push_back(token.size());
         length.push_back(static_cast<std::uint32_t>(tokens.size()));
         end.push_back(how);
@@ -141,7 +144,7 @@ public:
         pick_.clear();
         while (pick_.size() < n) {
             if (next_ == order_.size()) {
-                shuffle(std::span(order_), {key.seed, 0}, ++pass_);
+                shuffle(std::span(order_), {key.seed, 0}, ++pass_, stream::experts);
                 next_ = 0;
             }
             pick_.push_back(order_[next_++]);

@@ -28,6 +28,10 @@ public:
 
     template <class Run>
     void on_begin(const Run& run) {
+        if constexpr (requires { run.per_sample_streams; })
+            if (!run.per_sample_streams)
+                fmt::print(options_.stream ? options_.stream : stderr,
+                           "this policy takes only a seed: samples depend on the batch size\n");
         begin(static_cast<std::size_t>(run.rounds));
     }
     template <class Report>

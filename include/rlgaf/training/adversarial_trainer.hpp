@@ -34,7 +34,9 @@ struct adversarial_options {
     std::size_t discriminator_rows = 0;     ///< samples a discriminator step; 0: `rows`
     double replay_fraction = 0.5;           ///< in [0, 1): share of those that are past samples, once there are any
     std::size_t replay_capacity = 10000;    ///< past samples that are kept; 0: none
-    std::size_t discriminator_warmup = 10;  ///< first rounds of the trainer in which only the discriminator trains
+    /// First rounds of the trainer in which only the discriminator trains: a first run of fewer does not move the
+    /// policy.
+    std::size_t discriminator_warmup = 10;
     std::size_t held_out_every =
         10;  ///< held-out demonstrations are measured in the trainer's first and every n-th round
     std::size_t micro_batch_rows = 0;  ///< rows a forward pass of roll_out and score at most; 0: all
@@ -89,7 +91,7 @@ public:
         static_assert((check_observer<std::remove_reference_t<Observers>, batch>() && ... && true));
         options.check();
         const double start = clock_seconds();
-        notify_begin(run_info{.rounds = options.rounds}, observers...);
+        notify_begin(run_info{.rounds = options.rounds, .per_sample_streams = per_sample_streams<P>()}, observers...);
         round_report report{.rounds = options.rounds};
         for (std::size_t i = 0; i < options.rounds; ++i) {
             adversarial_options now = options;
@@ -106,7 +108,7 @@ public:
     }
 
     /// Rounds over all calls of `run`.
-    std::size_t rounds_done() const { return round_number_; }
+    std::size_t rounds_done() const { return rounds_done_; }
     /// The last round's samples, scores and rewards.
     const trajectories<P>& last_round() const { return round_; }
 
@@ -118,7 +120,8 @@ private:
 
     round_report one_round(const adversarial_options& options, const round_report& before) {
         round_report report{.rounds = options.rounds, .discarded_steps = before.discarded_steps};
-        const rng_key key{options.seed, static_cast<std::uint32_t>(round_number_)};
+        const std::size_t number = round_number_++;  // a round that fails is not repeated with the same random numbers
+        const rng_key key{options.seed, static_cast<std::uint32_t>(number)};
         double time = clock_seconds();
         const auto lap = [&time] {
             const double before_now = time;
@@ -136,7 +139,10 @@ private:
         rollout.check();
         const typename P::prompts prompts = draw_prompts(rollout.prompts(), key);
         roll_out(policy_, prompts, rollout, key, round_);
-        if (round_number_ == 0) check_log_probs(policy_, round_, options.log_prob_tolerance, options.micro_batch_rows);
+        if (!gate_passed_)
+            check_log_probs(policy_, round_, options.sampling.truncates(), options.log_prob_tolerance,
+                            options.micro_batch_rows, options.policy.micro_batch_rows);
+        gate_passed_ = true;
         if constexpr (with_reference) evaluate_reference(reference(), round_, options.micro_batch_rows);
         report.rollout_seconds = lap();
 
@@ -146,7 +152,9 @@ private:
         report.score_seconds = lap();
         describe_round(round_, report);
 
-        turn who{.policy = round_number_ >= options.discriminator_warmup || true_reward_mode};
+        const bool warm =
+            number >= options.discriminator_warmup || options.discriminator_updates == 0 || true_reward_mode;
+        turn who{.policy = warm};
         if constexpr (!true_reward_mode) {
             draw_experts(prompts, options, key);
             if constexpr (has_role<role::gate, C...>) {
@@ -157,10 +165,10 @@ private:
                                                    std::span<const std::uint32_t>(matched_));
                 const turn gate = find_part<role::gate>(part_, no_part_)(report.accuracy);
                 who.policy = who.policy && gate.policy;
-                who.discriminator = gate.discriminator;
+                who.discriminator = gate.discriminator || !warm;
             }
             if constexpr (has_role<role::held_out, C...>) {
-                if (round_number_ == 0 || (round_number_ + 1) % options.held_out_every == 0) {
+                if (number == 0 || (number + 1) % options.held_out_every == 0) {
                     const auto& held = find_part<role::held_out>(part_, no_part_).component;
                     expert_score_.assign(rows(held.batch), T{0});
                     evaluate_in_parts(discriminator_, held.batch, std::span<T>(expert_score_), options.micro_batch_rows,
@@ -187,7 +195,7 @@ private:
             if (who.discriminator) train_discriminator(options, key, report);
             report.discriminator_seconds = lap();
         }
-        ++round_number_;
+        ++rounds_done_;
         return report;
     }
 
@@ -233,7 +241,7 @@ private:
                     ? 0
                     : static_cast<std::size_t>(options.replay_fraction * static_cast<double>(wanted));
             const std::size_t fresh_rows = wanted - old_rows < options.rows ? wanted - old_rows : options.rows;
-            shuffle(std::span(order), key, 1000 + k);
+            shuffle(std::span(order), key, k, stream::discriminator);
 
             // The fresh samples' demonstrations, each once; then one demonstration for each past sample.
             pairs.clear();
@@ -301,7 +309,9 @@ private:
     std::vector<T> expert_score_;
     discriminator_scratch<T> scratch_;
     std::optional<replay_buffer<batch>> replay_fake_, replay_real_;
-    std::size_t round_number_ = 0;
+    std::size_t round_number_ = 0;  // begun; a round that failed keeps its number
+    std::size_t rounds_done_ = 0;
+    bool gate_passed_ = false;
 };
 
 }  // namespace detail

@@ -10,6 +10,7 @@ namespace rlgaf::inline RLGAF_ABI {
 
 struct run_info {
     std::size_t rounds = 0;
+    bool per_sample_streams = true;  ///< false: a sample depends on the batch that it is drawn in, not on its id alone
 };
 
 /// One round in numbers. NaN = not measured in this round.

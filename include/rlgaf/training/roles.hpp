@@ -120,6 +120,7 @@ void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_opti
     t.truncated.resize(n);
     for (std::size_t i = 0; i < n; ++i) t.truncated[i] = end[i] == row_end::truncated;
     t.has_reference = false;
+    t.score.clear();
     t.reward.begin(lengths(t.batch));
 }
 
@@ -159,7 +160,7 @@ void score(S& scorer, trajectories<P>& t, std::size_t micro_batch_rows = 0) {
     detail::check_finite(std::span<const typename P::scalar>(t.score), "score", "score");
 }
 
-/// Role 3: from scores to rewards.
+/// Role 3: from scores to rewards. Errors: numeric_error for an infinite outcome or a token reward that is not finite.
 template <class Stage, policy_backend P>
 void shape(part<Stage>& stage, trajectories<P>& t) {
     stage.component.check();
@@ -174,6 +175,16 @@ void shape(part<Stage>& stage, trajectories<P>& t) {
                                                   .group = t.group()};
     t.reward.begin(lengths(t.batch));
     stage(terms, t.batch, t.reward, t.work);
+    for (std::size_t k = 0; k < t.reward.outcomes(); ++k) {
+        const std::span<const double> outcome = t.reward.outcome(k);
+        for (std::size_t i = first_nonfinite(outcome); i < outcome.size();
+             i += 1 + first_nonfinite(outcome.subspan(i + 1)))
+            if (!is_nan(&outcome[i])) [[unlikely]]
+                fail(error_kind::numeric, "shape",
+                     "reward '" + std::string(t.reward.name(k)) + "' of row " + std::to_string(i),
+                     "a finite number, or NaN for \"does not apply\"", detail::text_of(outcome[i]));
+    }
+    detail::check_finite(t.reward.view().token, mask_of(t.batch), "shape", "token reward");
 }
 
 }  // namespace rlgaf::inline RLGAF_ABI

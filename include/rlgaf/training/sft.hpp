@@ -67,6 +67,7 @@ round_report fine_tune(P& policy, const typename P::batch& demonstrations, const
             options.aggregation(count, {group, size}, work, weight);
 
             sft_stats stats;
+            policy.discard();  // what an error left behind
             accumulate_gradient(policy, batch, {.log_prob = log_prob.view()},
                                 {.d_log_prob = std::as_const(d_log_prob).view()}, options.micro_batch_rows, true,
                                 picked, [&](std::size_t from, std::size_t rows_now) {

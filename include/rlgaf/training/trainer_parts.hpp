@@ -158,12 +158,28 @@ consteval bool check_trainer() {
         constexpr bool advantage = count_role<role::advantage, C...> <= 1,
                        loss = count_role<role::policy_loss, C...> <= 1, reward = count_role<role::reward, C...> <= 1,
                        discriminator = count_role<role::discriminator_loss, C...> <= 1,
-                       gate = count_role<role::gate, C...> <= 1;
+                       gate = count_role<role::gate, C...> <= 1,
+                       reference_once = count_role<role::reference, C...> <= 1,
+                       held_out = count_role<role::held_out, C...> <= 1,
+                       prompts = count_role<role::prompt_source, C...> <= 1;
         static_assert(advantage, "rlgaf: adversarial_trainer was given two advantage estimators; it takes one");
         static_assert(loss, "rlgaf: adversarial_trainer was given two policy losses; it takes one");
         static_assert(reward, "rlgaf: adversarial_trainer was given two rewards; put stages into one pipeline{...}");
         static_assert(discriminator, "rlgaf: adversarial_trainer was given two discriminator losses; it takes one");
         static_assert(gate, "rlgaf: adversarial_trainer was given two gates; it takes one");
+        static_assert(reference_once, "rlgaf: adversarial_trainer was given two frozen references; it takes one");
+        static_assert(held_out, "rlgaf: adversarial_trainer was given two sets of held-out experts; it takes one");
+        static_assert(prompts, "rlgaf: adversarial_trainer was given two sources of prompts; it takes one");
+        constexpr bool judged =
+            !is_true_reward<std::remove_const_t<S>> ||
+            !(has_role<role::gate, C...> || has_role<role::discriminator_loss, C...> || has_role<role::held_out, C...>);
+        static_assert(judged,
+                      "rlgaf: with a true_reward there is no discriminator for a gate, a discriminator loss or "
+                      "held-out experts to act on");
+        constexpr bool comparable = !(has_role<role::held_out, C...> && has_role<role::prompt_source, C...>);
+        static_assert(comparable,
+                      "rlgaf: held_out_experts compares scores across rows, which means nothing between "
+                      "different prompts; leave it out with prompts_from");
         constexpr bool experts = experts_fit<P, S, E, C...>();
         static_assert(experts,
                       "rlgaf: the experts need `batch sample(std::size_t n, rlgaf::rng_key)`, or with prompts_from "
@@ -173,21 +189,23 @@ consteval bool check_trainer() {
         static_assert(reference,
                       "rlgaf: a component measures KL to a reference policy; add frozen_reference(policy) or "
                       "give the policy `clone() const`");
-        return advantage && loss && reward && discriminator && gate && experts && reference;
+        return advantage && loss && reward && discriminator && gate && reference_once && held_out && prompts &&
+               judged && comparable && experts && reference;
     }
 }
 
-/// Share of pairs of equal index (the shorter side repeats) in which the demonstration scores higher; a tie counts
+/// Share of pairs (the shorter side repeats) in which the demonstration scores higher; a tie counts
 /// half.
 template <class T>
 double pair_accuracy(std::span<const T> real, std::span<const T> fake) {
     if (real.empty() || fake.empty()) return std::numeric_limits<double>::quiet_NaN();
     double right = 0;
-    for (std::size_t j = 0; j < fake.size(); ++j) {
-        const T r = real[j % real.size()];
-        right += r > fake[j] ? 1.0 : r < fake[j] ? 0.0 : 0.5;
+    const std::size_t pairs = real.size() > fake.size() ? real.size() : fake.size();
+    for (std::size_t j = 0; j < pairs; ++j) {
+        const T r = real[j % real.size()], f = fake[j % fake.size()];
+        right += r > f ? 1.0 : r < f ? 0.0 : 0.5;
     }
-    return right / static_cast<double>(fake.size());
+    return right / static_cast<double>(pairs);
 }
 template <class T>
 double matched_accuracy(std::span<const T> real, std::span<const T> fake, std::span<const std::uint32_t> pairs) {
@@ -209,22 +227,23 @@ public:
     }
 };
 
-/// The sanity gate: sampled, evaluated and trained log-probs of the first round must be the same numbers.
-/// Errors: numeric_error with the first token that disagrees.
+/// The sanity gate: sampled, evaluated and trained log-probs of the first round must be the same numbers. A sampler
+/// that truncates has probabilities of its own, and only the other two are compared. Errors: numeric_error with the
+/// first token that disagrees.
 template <policy_backend P>
-void check_log_probs(P& policy, const trajectories<P>& t, double tolerance, std::size_t micro_batch_rows) {
+void check_log_probs(P& policy, const trajectories<P>& t, bool truncated_sampling, double tolerance,
+                     std::size_t evaluate_rows, std::size_t forward_rows) {
     using T = typename P::scalar;
     if (tolerance == 0) tolerance = std::is_same_v<T, float> ? 1e-3 : 1e-9;
     ragged_buffer<T> evaluated, trained;
     evaluated.assign(lengths(t.batch));
     trained.assign(lengths(t.batch));
     std::vector<std::size_t> pick;
-    evaluate_in_parts(policy, t.batch, {.log_prob = evaluated.view()}, micro_batch_rows, pick);
-    for_each_micro_batch(t.batch, micro_batch_rows, pick,
-                         [&](std::size_t first, std::size_t count, const auto& rows_now) {
-                             [[maybe_unused]] const typename P::tape dropped =
-                                 policy.forward(rows_now, {.log_prob = trained.view().slice(first, count)});
-                         });
+    evaluate_in_parts(policy, t.batch, {.log_prob = evaluated.view()}, evaluate_rows, pick);
+    for_each_micro_batch(t.batch, forward_rows, pick, [&](std::size_t first, std::size_t count, const auto& rows_now) {
+        [[maybe_unused]] const typename P::tape dropped =
+            policy.forward(rows_now, {.log_prob = trained.view().slice(first, count)});
+    });
     const auto compare = [&](const ragged_view<const T>& a, const ragged_view<const T>& b, const char* what,
                              const char* expected) {
         for_each_token(a, mask_of(t.batch), [&](std::size_t r, std::size_t k) {
@@ -235,8 +254,9 @@ void check_log_probs(P& policy, const trajectories<P>& t, double tolerance, std:
                      text_of(x) + expected, text_of(y));
         });
     };
-    compare(std::as_const(t.old_log_prob).view(), std::as_const(evaluated).view(), "evaluate's log_prob",
-            " as rollout reported (same temperature? same tokens? dropout off?)");
+    if (!truncated_sampling)
+        compare(behaviour_log_prob(t.batch), std::as_const(evaluated).view(), "evaluate's log_prob",
+                " as rollout reported (same temperature? same tokens? dropout off?)");
     compare(std::as_const(evaluated).view(), std::as_const(trained).view(), "forward's log_prob",
             " as evaluate gave, so that the first ratio is 1 (is dropout on in forward?)");
 }
@@ -261,9 +281,14 @@ void describe_round(trajectories<P>& t, round_report& report) {
     std::vector<double>& total = t.work.a;
     total.assign(n, 0.0);
     for (std::size_t b = 0; b < n; ++b) {
+        bool applies = !reward.token.empty();
         for (const outcome_reward& r : reward.outcome)
-            if (!is_nan(&r.value[b])) total[b] += r.value[b];
+            if (!is_nan(&r.value[b])) {
+                total[b] += r.value[b];
+                applies = true;
+            }
         if (!reward.token.empty()) total[b] += masked_row_sum(reward.token, mask, b);
+        if (!applies) total[b] = round_report::none;
     }
     const moments m = moments_of(total);
     report.tokens = all_tokens;
@@ -283,8 +308,8 @@ inline void describe_policy(const policy_update_report& done, round_report& repo
     const double steps = static_cast<double>(done.steps + done.discarded);
     report.advantage_deviation = done.advantage.deviation;
     report.constant_groups = done.advantage.constant_groups;
-    report.policy_loss = steps > 0 ? (done.loss.loss + done.regularizer.loss) / steps : 0;
-    report.policy_grad_norm = done.grad_norm;
+    report.policy_loss = steps > 0 ? (done.loss.loss + done.regularizer.loss) / steps : round_report::none;
+    report.policy_grad_norm = steps > 0 ? done.grad_norm : round_report::none;
     report.policy_steps = done.steps;
     report.discarded_steps += done.discarded;
     report.kl_old = done.loss.kl_old / tokens;

@@ -38,6 +38,7 @@ discriminator_update_report update_discriminator(S& scorer, const Batch& real, c
     const std::span<T> score(scratch.score), d_score(scratch.d_score);
 
     discriminator_update_report report;
+    scorer.discard();  // what an error left behind
     accumulate_gradient(scorer, concat(real, fake), score, d_score, options.micro_batch_rows, scratch.pick, [&] {
         detail::check_finite(std::span<const T>(score), "update_discriminator", "score");
         report.loss = loss(discriminator_terms<T>{score.first(n_real), score.subspan(n_real), pairs},

@@ -72,6 +72,8 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
     options.check();
     const std::size_t n = rows(t.batch);
     const mask_view mask = mask_of(t.batch);
+    if (t.reward.outcomes() == 0 && t.reward.view().token.empty()) [[unlikely]]
+        fail(error_kind::option, "update_policy", "trajectories", "rewards (call shape first)", "none");
     policy_update_report report;
 
     ragged_buffer<T> advantages;
@@ -140,6 +142,7 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
 
             constexpr bool separable =
                 detail::row_separable<Loss>() && (detail::row_separable<Regularizers>() && ... && true);
+            policy.discard();  // what an error left behind
             accumulate_gradient(policy, batch, outputs, cotangents, options.micro_batch_rows, separable, picked,
                                 [&](std::size_t first, std::size_t size) {
                                     const policy_terms<T> part_terms = terms.slice(first, size);
