@@ -216,6 +216,19 @@ struct shared_scorer {
     shared_scorer clone() const { return *this; }
 };
 
+/// Clones are copies, of what is remembered too.
+struct copied_policy : ngram_policy<double> {
+    bool keeps_gradients;
+    copied_policy(optimizer_choice how, bool keep)
+        : ngram_policy<double>({.shape = {.vocabulary = 4}, .max_length = 6, .initial_spread = 1, .optimizer = how}),
+          keeps_gradients(keep) {}
+    copied_policy clone() const {
+        copied_policy copy = *this;
+        if (!keeps_gradients) copy.discard();
+        return copy;
+    }
+};
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("conformance: the bundled tabular and point-mass backends pass", "[backend]", float, double) {
@@ -318,6 +331,20 @@ TEST_CASE("conformance: faults of the batch are caught", "[backend]") {
     INFO(to_string(report));
     REQUIRE(!report.find("select and concat")->passed);
     REQUIRE(report.find("sampling frequencies") == nullptr);
+}
+
+TEST_CASE("conformance: clones that remember are caught", "[backend]") {
+    const auto message_of_clone = [](optimizer_choice how, bool keep) {
+        copied_policy p(how, keep);
+        const auto report = check_conformance(p, {}, {.frequency_rows = 0});
+        INFO(to_string(report));
+        for (const finding& f : report.findings) REQUIRE((f.passed || f.check == "clone"));
+        return report.find("clone")->message;
+    };
+    for (const optimizer_choice& how : {optimizer_choice{sgd{.momentum = 0.9}}, optimizer_choice{adamw{}}})
+        REQUIRE(message_of_clone(how, false).find("starts without memory") != std::string::npos);
+    REQUIRE(message_of_clone(sgd{}, true).find("a clone has gradients") != std::string::npos);
+    REQUIRE(message_of_clone(sgd{}, false).find("everything was checked") != std::string::npos);  // has no memory
 }
 
 TEST_CASE("conformance: faults of a scorer are caught", "[backend]") {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <new>
 #include <set>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "rlgaf/core/scalar.hpp"
 #include "rlgaf/models/lstm.hpp"
 #include "support/catch.hpp"
+#include "support/errors.hpp"
 
 using namespace rlgaf;
 
@@ -418,7 +420,7 @@ TEST_CASE("lstm: gradients accumulate; tapes live side by side; step and discard
     CHECK(report.grad_norm == Approx(std::sqrt(norm)));
     for (const double g : gradients(policy)) REQUIRE(g == 0);
     CHECK(values(policy) != values(copy));
-    CHECK(gradients(copy) == once);  // a clone has parameters and gradients of its own
+    for (const double g : gradients(copy)) REQUIRE(g == 0);  // a clone begins without any
 
     // No cotangent: no gradient.
     policy.backward(policy.forward(b, out.view()), {});
@@ -429,6 +431,50 @@ TEST_CASE("lstm: gradients accumulate; tapes live side by side; step and discard
     CHECK_FALSE(copy.step({}).applied);
     CHECK(values(copy) == before);
     for (const double g : gradients(copy)) REQUIRE(g == 0);
+}
+
+TEMPLATE_TEST_CASE("lstm: a clone of a trained model is the model loaded anew", "[lstm]", float, double) {
+    using T = TestType;
+    const auto b = mixed_batch<T>(true);
+    outputs<T> out(b);
+    std::vector<T> score(rows(b));
+    const auto move_policy = [&](lstm_policy<T>& p, std::uint64_t seed, bool step = true) {
+        const auto c = numbers<T>(b.token.size(), seed);
+        p.backward(p.forward(b, out.view()), {.d_log_prob = shaped(c, b), .d_entropy = {}, .d_value = {}});
+        if (step) REQUIRE(p.step({.learning_rate = 0.03}).applied);
+    };
+    const auto move_scorer = [&](lstm_scorer<T>& s, std::uint64_t seed, bool step = true) {
+        s.backward(s.forward(b, score), numbers<T>(rows(b), seed));
+        if (step) REQUIRE(s.step({.learning_rate = 0.03}).applied);
+    };
+    const auto check = [](auto trained, auto loaded, const auto& move) {
+        for (const std::uint64_t seed : {1u, 2u, 3u}) move(trained, seed);
+        move(trained, 4, false);
+        auto clone = trained.clone();
+        const auto copy = trained;
+        REQUIRE(clone.optimizer_state().steps == 0);
+        REQUIRE(clone.optimizer_state().first.empty());
+        for (std::size_t k = 0; k < loaded.parameters().size(); ++k)
+            std::ranges::copy(trained.parameters()[k].values, loaded.parameters()[k].values.begin());
+        for (const std::uint64_t seed : {5u, 6u}) {
+            move(clone, seed);
+            move(loaded, seed);
+            REQUIRE(values(clone) == values(loaded));
+        }
+        auto full = copy;
+        REQUIRE(gradients(full) == gradients(trained));
+        for (const std::uint64_t seed : {5u, 6u}) {
+            move(full, seed);
+            move(trained, seed);
+        }
+        REQUIRE(values(full) == values(trained));
+        REQUIRE(values(full) != values(clone));
+    };
+    check(lstm_policy<T>(small()), lstm_policy<T>(small()), move_policy);
+    for (const double dropout : {0.0, 0.5}) {
+        const lstm_scorer<T> scorer({.vocabulary = 5, .embedding = 3, .hidden = 7, .dropout = dropout});
+        check(scorer, scorer, move_scorer);
+    }
 }
 
 TEST_CASE("lstm: copies and moves refer to their own parameters", "[lstm]") {
@@ -744,6 +790,42 @@ TEST_CASE("lstm: bits repeat; threads change gradients by rounding only", "[lstm
     }
 #endif
 }
+
+#ifdef _OPENMP
+TEST_CASE("lstm: what a thread throws reaches the caller", "[lstm]") {
+    const int before = omp_get_max_threads();
+    omp_set_num_threads(2);
+    lstm_policy<float> policy({.vocabulary = 27, .embedding = 16, .hidden = 48, .end_token = 26, .max_length = 15});
+    const auto b = policy.rollout({}, ids(200), {}, {2, 0});
+    const auto message = [&] {
+        return rlgaf_test::message_of<numeric_error>([&] { (void)policy.rollout({}, ids(200), {}, {2, 0}); });
+    };
+    for (const std::size_t block : {std::size_t{2}, std::size_t{5}}) {  // recurrent: seen late; output_bias: at once
+        float& broken = policy.parameters()[block].values[0];
+        const float kept = std::exchange(broken, std::nanf(""));
+        CHECK(message().find("expected a positive sum") != std::string::npos);
+        CHECK(message() == message());
+        broken = kept;
+        const auto again = policy.rollout({}, ids(200), {}, {2, 0});
+        CHECK(again.token == b.token);
+        CHECK(again.log_prob == b.log_prob);
+    }
+    for (const int n : {2, 3}) {
+        std::vector<int> ran(5);
+        const auto run = [&] {
+            detail::lstm::for_each_part(ran.size(), [&](std::size_t i) {
+                ++ran[i];
+                if (i == 1 || i == 3) throw numeric_error("part " + std::to_string(i));
+                if (i == 4) throw std::bad_alloc();
+            });
+        };
+        omp_set_num_threads(n);
+        CHECK(rlgaf_test::message_of<numeric_error>(run) == "part 1");
+        CHECK(ran == std::vector<int>(5, 1));
+    }
+    omp_set_num_threads(before);
+}
+#endif
 
 TEST_CASE("lstm_policy: rollout_from keeps masks", "[lstm]") {
     lstm_policy<double> policy(small());

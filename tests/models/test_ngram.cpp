@@ -191,6 +191,52 @@ TEST_CASE("ngram: a clone has parameters of its own, and either optimiser descen
     }
 }
 
+TEST_CASE("ngram: a clone of a trained model is the model loaded anew", "[models]") {
+    const auto b = demonstrations_of<double>({{1, 2, 0}, {2, 2, 1}});
+    const auto move_policy = [&](ngram_policy<double>& p, double factor, bool step = true) {
+        ragged_buffer<double> c;
+        c.assign(lengths(b), factor);
+        c.view().row(1)[0] = 1;
+        p.backward(p.forward(b, {}), {.d_log_prob = std::as_const(c).view(), .d_value = std::as_const(c).view()});
+        if (step) REQUIRE(p.step({.learning_rate = 0.1}).applied);
+    };
+    const auto move_scorer = [&](ngram_scorer<double>& s, double factor, bool step = true) {
+        std::vector<double> score(rows(b));
+        s.backward(s.forward(b, score), std::vector<double>{factor, 1});
+        if (step) REQUIRE(s.step({.learning_rate = 0.1}).applied);
+    };
+    const auto values = [](auto& model) {
+        std::vector<double> x;
+        for (const auto& block : model.parameters()) x.insert(x.end(), block.values.begin(), block.values.end());
+        return x;
+    };
+    const auto check = [&](auto trained, auto loaded, const auto& move) {
+        for (const double factor : {-1.0, -3.0, -2.0}) move(trained, factor);
+        move(trained, 1, false);
+        auto clone = trained.clone();
+        for (const auto& block : clone.parameters())
+            for (const double g : block.gradients) REQUIRE(g == 0);
+        for (std::size_t k = 0; k < loaded.parameters().size(); ++k)
+            std::ranges::copy(trained.parameters()[k].values, loaded.parameters()[k].values.begin());
+        auto copy = trained;
+        for (const double factor : {2.0, -1.0}) {
+            move(clone, factor);
+            move(loaded, factor);
+            REQUIRE(values(clone) == values(loaded));
+            move(copy, factor);
+            move(trained, factor);
+            REQUIRE(values(copy) == values(trained));
+            REQUIRE(values(copy) != values(clone));
+        }
+    };
+    for (const optimizer_choice& how : {optimizer_choice{sgd{.momentum = 0.9}}, optimizer_choice{adamw{}}}) {
+        const ngram_policy<double> p({.shape = {.vocabulary = 3}, .optimizer = how});
+        const ngram_scorer<double> s({.shape = {.vocabulary = 3}, .optimizer = how});
+        check(p, p, move_policy);
+        check(s, s, move_scorer);
+    }
+}
+
 TEMPLATE_TEST_CASE("ngram scorer: sum and mean of table entries", "[models]", float, double) {
     ngram_scorer<TestType> s({.shape = {.vocabulary = 3, .order = 2}}),
         m({.shape = {.vocabulary = 3, .order = 2}, .mean = true});

@@ -1,4 +1,5 @@
 #pragma once
+#include <exception>
 #include <string>
 #include <utility>
 #ifdef _OPENMP
@@ -469,14 +470,33 @@ inline std::size_t threads() {
 #endif
 }
 
-/// f(0) .. f(n - 1), one a thread.
+/// f(0) .. f(n - 1), one a thread. If parts throw, all are run and the exception of the first one goes on.
 template <class F>
 void for_each_part(std::size_t n, F&& f) {
 #ifdef _OPENMP
     if (n > 1) {
         const int count = static_cast<int>(n);
+#if RLGAF_EXCEPTIONS
+        // An exception must not leave the region.
+        std::exception_ptr thrown;
+        int thrown_by = count;
+#pragma omp parallel for num_threads(count) schedule(static, 1)
+        for (int i = 0; i < count; ++i) {
+            try {
+                f(static_cast<std::size_t>(i));
+            } catch (...) {
+#pragma omp critical(rlgaf_lstm_part)
+                if (i < thrown_by) {
+                    thrown = std::current_exception();
+                    thrown_by = i;
+                }
+            }
+        }
+        if (thrown) std::rethrow_exception(thrown);
+#else
 #pragma omp parallel for num_threads(count) schedule(static, 1)
         for (int i = 0; i < count; ++i) f(static_cast<std::size_t>(i));
+#endif
         return;
     }
 #endif

@@ -141,7 +141,13 @@ public:
 
     step_report step(const step_options& o) { return options_.optimizer(optimizer_state_, memory_.blocks(), o); }
     void discard() { memory_.clear_gradients(); }
-    lstm_policy clone() const { return *this; }
+    /// The same parameters, no gradients and an optimiser without memory, as if they were loaded from a file.
+    lstm_policy clone() const {
+        lstm_policy copy = *this;
+        copy.discard();
+        copy.optimizer_state_ = {};
+        return copy;
+    }
 
     std::span<const parameter_block<T>> parameters() { return memory_.blocks(); }
     adamw::state<T>& optimizer_state() { return optimizer_state_; }

@@ -107,7 +107,15 @@ public:
 
     step_report step(const step_options& o) { return options_.optimizer(optimizer_state_, memory_.blocks(), o); }
     void discard() { memory_.clear_gradients(); }
-    lstm_scorer clone() const { return *this; }
+    /// The same parameters, no gradients, an optimiser without memory and dropout from its first forward on, as if they
+    /// were loaded from a file.
+    lstm_scorer clone() const {
+        lstm_scorer copy = *this;
+        copy.discard();
+        copy.optimizer_state_ = {};
+        copy.forwards_ = 0;
+        return copy;
+    }
 
     std::span<const parameter_block<T>> parameters() { return memory_.blocks(); }
     adamw::state<T>& optimizer_state() { return optimizer_state_; }

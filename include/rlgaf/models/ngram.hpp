@@ -133,9 +133,11 @@ public:
         logits_.discard();
         values_.discard();
     }
+    /// The same parameters, no gradients and an optimiser without memory, as if they were loaded from a file.
     ngram_policy clone() const {
         ngram_policy copy = *this;
         copy.discard();
+        copy.optimizer_.forget();
         return copy;
     }
 
@@ -204,9 +206,11 @@ public:
     std::array<parameter_block<T>, 1> parameters() { return {table_.block("table")}; }
     step_report step(const step_options& o) { return optimizer_.step(parameters(), o); }
     void discard() { table_.discard(); }
+    /// The same parameters, no gradients and an optimiser without memory, as if they were loaded from a file.
     ngram_scorer clone() const {
         ngram_scorer copy = *this;
         copy.discard();
+        copy.optimizer_.forget();
         return copy;
     }
 

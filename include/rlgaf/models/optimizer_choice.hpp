@@ -21,6 +21,11 @@ public:
         if (const adamw* const o = std::get_if<adamw>(&choice_)) return (*o)(adamw_, blocks, options);
         return std::get<sgd>(choice_)(sgd_, blocks, options);
     }
+    /// As before the first step.
+    void forget() {
+        adamw_ = {};
+        sgd_ = {};
+    }
     template <class Archive>
     void visit(Archive& a) {
         std::holds_alternative<adamw>(choice_) ? adamw_.visit(a) : sgd_.visit(a);

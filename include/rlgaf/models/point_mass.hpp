@@ -134,9 +134,11 @@ public:
         log_std_.discard();
         value_.discard();
     }
+    /// The same parameters, no gradients and an optimiser without memory, as if they were loaded from a file.
     point_mass_policy clone() const {
         point_mass_policy copy = *this;
         copy.discard();
+        copy.optimizer_.forget();
         return copy;
     }
 
@@ -240,9 +242,11 @@ public:
         inner_.discard();
         out_.discard();
     }
+    /// The same parameters, no gradients and an optimiser without memory, as if they were loaded from a file.
     point_mass_scorer clone() const {
         point_mass_scorer copy = *this;
         copy.discard();
+        copy.optimizer_.forget();
         return copy;
     }
 

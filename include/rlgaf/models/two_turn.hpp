@@ -75,9 +75,10 @@ public:
     step_report step(const step_options& o) { return model_.step(o); }
     void discard() { model_.discard(); }
     std::array<parameter_block<T>, 2> parameters() { return model_.parameters(); }
+    /// The same parameters, no gradients and an optimiser without memory, as if they were loaded from a file.
     two_turn_policy clone() const {
         two_turn_policy copy = *this;
-        copy.discard();
+        copy.model_ = model_.clone();
         return copy;
     }
     model_type& model() { return model_; }
