@@ -28,7 +28,7 @@ concept continues_prefixes = policy_backend<P> &&
     { p.rollout_from(b, from, id, o, key) } -> std::same_as<typename P::batch>;
 };
 
-/// A copy with parameters of its own: a frozen reference, an old policy.
+/// A copy with parameters of its own, no gradients and a fresh optimiser: a frozen reference, an old policy.
 template <class M>
 concept clonable = requires(const M& m) {
     { m.clone() } -> std::same_as<M>;
