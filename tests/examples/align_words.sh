@@ -16,9 +16,9 @@ done
 grep -q '"example": "align_words"' run.json && grep -q '"seeds": 1' run.json && grep -q '</svg>' run.svg
 [[ $(grep -c '"disc/accuracy"' run.jsonl) -ge 3 ]]
 
-# A base model that was kept gives the same row again.
+# A base model that was kept gives the same rows again.
 "$program" "${small[@]}" --load base > again.txt 2> again.err
-same() { grep -E '^base +[0-9]' "$1" | cut -c1-70; }
+same() { grep -E '^(base|sft|rlgaf|rlgaf_warm) +[0-9]' "$1" | cut -c1-75; }
 [[ $(same run.txt) == "$(same again.txt)" ]] || { echo "the loaded base model is not the saved one"; exit 1; }
 
 # refuse WORDS ARGUMENT...: the program fails at once, says these words, and leaves no file.

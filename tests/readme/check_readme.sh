@@ -28,6 +28,10 @@ fi
 lines=$(wc -l < "$example")
 [[ $lines -le 60 ]] || complain "$example has $lines lines; 60 are promised"
 
+while read -r picture; do
+    [[ -f $picture ]] || complain "the picture $picture does not exist"
+done < <(grep -oE '!\[[^]]*\]\([^)]+\)' README.md | sed -E 's/.*\(([^)]+)\)/\1/')
+
 table=$(grep -E '^\|' README.md)
 mapfile -t named < <(grep -oE '`[A-Za-z0-9_/]+\.hpp`' <<< "$table" | tr -d '`' | sort -u)
 [[ ${#named[@]} -ge 10 ]] || complain "only ${#named[@]} headers are in the table of algorithms"
