@@ -533,7 +533,7 @@ TEST_CASE("torch adapters: a step clips, clears, and refuses a gradient that is 
     REQUIRE(torch::equal(before, net->table));
     report = policy.step({.max_norm = 0});
     REQUIRE((report.applied && report.grad_norm == 0));
-    REQUIRE_THROWS_AS(policy.step({.learning_rate = 0}), option_error);
+    REQUIRE_THROWS_AS(policy.step({.learning_rate = -1}), option_error);
 
     accumulate(1);
     policy.discard();

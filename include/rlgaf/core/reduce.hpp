@@ -30,6 +30,23 @@ void for_each_token(const ragged_view<T>& shape, const mask_view& mask, F&& f) {
     }
 }
 
+/// Which tokens of one row the mask includes. For loops that keep their row pointers in registers.
+class included_tokens {
+public:
+    included_tokens(const mask_view& mask, std::size_t b) noexcept
+        : mask_(mask.empty() ? nullptr : mask.row(b).data()) {}
+    bool operator[](std::size_t t) const noexcept { return mask_ == nullptr || mask_[t] != 0; }
+
+private:
+    const std::uint8_t* mask_;
+};
+
+/// Row b, or an empty span where the array is not given.
+template <class T>
+std::span<T> row_if_given(const ragged_view<T>& x, std::size_t b) noexcept {
+    return x.empty() ? std::span<T>{} : x.row(b);
+}
+
 /// Sum over the tokens of one row that the mask includes.
 template <class T>
 double masked_row_sum(const ragged_view<T>& x, const mask_view& mask, std::size_t b) noexcept {

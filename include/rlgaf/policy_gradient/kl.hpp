@@ -36,15 +36,21 @@ struct kl_loss {
         detail::check_policy_terms(terms, row_weight, d_log_prob, "kl_loss");
         detail::check_same_shape(terms.log_prob, terms.reference_log_prob, "kl_loss", "terms.reference_log_prob");
         regularizer_stats stats;
-        for_each_token(terms.log_prob, terms.mask, [&](std::size_t b, std::size_t t) {
-            const kl_term kl = estimate_kl(estimator, static_cast<double>(terms.log_prob.row(b)[t]),
-                                           static_cast<double>(terms.reference_log_prob.row(b)[t]));
+        for (std::size_t b = 0; b < terms.log_prob.rows(); ++b) {
+            const auto log_prob = terms.log_prob.row(b), reference = terms.reference_log_prob.row(b);
+            const auto d_row = d_log_prob.row(b);
+            const included_tokens included(terms.mask, b);
             const double weight = beta * row_weight[b];
-            stats.loss += weight * kl.value;
-            stats.value += kl.value;
-            stats.tokens += 1;
-            d_log_prob.row(b)[t] += static_cast<T>(weight * kl.d_log_prob);
-        });
+            for (std::size_t t = 0; t < log_prob.size(); ++t) {
+                if (!included[t]) continue;
+                const kl_term kl =
+                    estimate_kl(estimator, static_cast<double>(log_prob[t]), static_cast<double>(reference[t]));
+                stats.loss += weight * kl.value;
+                stats.value += kl.value;
+                stats.tokens += 1;
+                d_row[t] += static_cast<T>(weight * kl.d_log_prob);
+            }
+        }
         return stats;
     }
 };

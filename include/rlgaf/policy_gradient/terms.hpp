@@ -70,15 +70,25 @@ template <class T>
 advantage_stats summarize(const ragged_view<T>& advantage, const mask_view& mask, double constant_groups) {
     advantage_stats stats{.constant_groups = constant_groups};
     double n = 0, squares = 0;
-    for_each_token(advantage, mask, [&](std::size_t b, std::size_t t) {
-        stats.mean += static_cast<double>(advantage.row(b)[t]);
-        n += 1;
-    });
+    for (std::size_t b = 0; b < advantage.rows(); ++b) {
+        const auto row = advantage.row(b);
+        const included_tokens included(mask, b);
+        for (std::size_t t = 0; t < row.size(); ++t)
+            if (included[t]) {
+                stats.mean += static_cast<double>(row[t]);
+                n += 1;
+            }
+    }
     if (n > 0) stats.mean /= n;
-    for_each_token(advantage, mask, [&](std::size_t b, std::size_t t) {
-        const double d = static_cast<double>(advantage.row(b)[t]) - stats.mean;
-        squares += d * d;
-    });
+    for (std::size_t b = 0; b < advantage.rows(); ++b) {
+        const auto row = advantage.row(b);
+        const included_tokens included(mask, b);
+        for (std::size_t t = 0; t < row.size(); ++t)
+            if (included[t]) {
+                const double d = static_cast<double>(row[t]) - stats.mean;
+                squares += d * d;
+            }
+    }
     stats.deviation = n > 1 ? std::sqrt(squares / (n - 1)) : 0;
     return stats;
 }
@@ -88,8 +98,8 @@ template <class T>
 void broadcast_rows(std::span<const double> value, const mask_view& mask, const ragged_view<T>& out) {
     for (std::size_t b = 0; b < out.rows(); ++b) {
         const auto row = out.row(b);
-        for (std::size_t t = 0; t < row.size(); ++t)
-            row[t] = mask.empty() || mask.row(b)[t] ? static_cast<T>(value[b]) : T{0};
+        const included_tokens included(mask, b);
+        for (std::size_t t = 0; t < row.size(); ++t) row[t] = included[t] ? static_cast<T>(value[b]) : T{0};
     }
 }
 

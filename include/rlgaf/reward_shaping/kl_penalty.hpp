@@ -25,12 +25,16 @@ struct kl_penalty {
         detail::check_same_shape(token, terms.log_prob, "kl_penalty", "terms.log_prob");
         detail::check_same_shape(token, terms.reference_log_prob, "kl_penalty", "terms.reference_log_prob");
         detail::check_same_shape_if_given(token, terms.mask, "kl_penalty", "terms.mask");
-        for_each_token(token, terms.mask, [&](std::size_t b, std::size_t t) {
-            token.row(b)[t] -=
-                static_cast<T>(beta * estimate_kl(estimator, static_cast<double>(terms.log_prob.row(b)[t]),
-                                                  static_cast<double>(terms.reference_log_prob.row(b)[t]))
-                                          .value);
-        });
+        for (std::size_t b = 0; b < token.rows(); ++b) {
+            const auto paid = token.row(b);
+            const auto log_prob = terms.log_prob.row(b), reference = terms.reference_log_prob.row(b);
+            const included_tokens included(terms.mask, b);
+            for (std::size_t t = 0; t < paid.size(); ++t)
+                if (included[t])
+                    paid[t] -= static_cast<T>(beta * estimate_kl(estimator, static_cast<double>(log_prob[t]),
+                                                                 static_cast<double>(reference[t]))
+                                                         .value);
+        }
     }
 };
 

@@ -34,11 +34,9 @@ struct adversarial_options {
     std::size_t discriminator_rows = 0;     ///< samples a discriminator step; 0: `rows`
     double replay_fraction = 0.5;           ///< in [0, 1): share of those that are past samples, once there are any
     std::size_t replay_capacity = 10000;    ///< past samples that are kept; 0: none
-    /// First rounds of the trainer in which only the discriminator trains: a first run of fewer does not move the
-    /// policy.
+    /// First rounds of the trainer in which only the discriminator trains: a first run of fewer leaves the policy as it is.
     std::size_t discriminator_warmup = 10;
-    std::size_t held_out_every =
-        10;  ///< held-out demonstrations are measured in the trainer's first and every n-th round
+    std::size_t held_out_every = 10;   ///< held-out demonstrations are measured in the first and every n-th round, > 0
     std::size_t micro_batch_rows = 0;  ///< rows a forward pass of roll_out and score at most; 0: all
     double log_prob_tolerance = 0;     ///< of the sanity gate of the first round; 0: 1e-3 for float, 1e-9 for double
 
@@ -66,8 +64,9 @@ struct adversarial_options {
 /// Components come in any order. Missing ones: grpo{}, ppo_clip{}, bradley_terry{}, logit_reward{}; no gate, no
 /// regulariser. Policy, discriminator and experts are referred to, never copied; they must outlive the trainer. `run`
 /// may be called again and goes on where it stopped. `experts` is a source of batches, or no_experts with a true_reward
-/// as discriminator. Errors: shape_error, option_error, numeric_error, before the step that they would spoil. Source:
-/// Yu et al. 2023, arXiv 2305.06176; Ye et al. 2025, arXiv 2511.10643 (order of a round).
+/// as discriminator.
+/// Errors: shape_error, option_error, numeric_error, before the step that they would spoil.
+/// Source: Yu et al. 2023, arXiv 2305.06176; Ye et al. 2025, arXiv 2511.10643 (order of a round).
 template <class P, class S, class E, class... Components>
 class adversarial_trainer
     : public detail::adversarial_loop<detail::check_trainer<P, S, E, Components...>(), P, S, E, Components...> {

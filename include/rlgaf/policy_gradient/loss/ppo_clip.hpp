@@ -39,27 +39,33 @@ struct ppo_clip {
         const double lowest = 1 - clip_low, highest = 1 + clip_high;
         const double ceiling = dual_clip > 0 ? dual_clip : std::numeric_limits<double>::infinity();
         policy_loss_stats stats;
-        for_each_token(terms.log_prob, terms.mask, [&](std::size_t b, std::size_t t) {
-            const double log_ratio =
-                static_cast<double>(terms.log_prob.row(b)[t]) - static_cast<double>(terms.old_log_prob.row(b)[t]);
-            const double advantage = static_cast<double>(terms.advantage.row(b)[t]);
-            const double d = clamp_log_ratio(log_ratio), ratio = std::exp(d);
-            const bool high = advantage > 0 && ratio > highest;
-            const bool low = advantage < 0 && ratio < lowest;
-            const bool dual = advantage < 0 && ratio > ceiling;
-            const double bounded = high ? highest : low ? lowest : dual ? ceiling : ratio;
-            double weight = row_weight[b] * advantage;
-            if (!terms.token_factor.empty()) weight *= static_cast<double>(terms.token_factor.row(b)[t]);
-            stats.loss -= weight * bounded;
-            if (!(high || low || dual || log_ratio_saturated(log_ratio)))
-                d_log_prob.row(b)[t] += static_cast<T>(-weight * ratio);
-            stats.tokens += 1;
-            stats.clipped_low += low;
-            stats.clipped_high += high;
-            stats.clipped_dual += dual;
-            stats.ratio_max = std::fmax(stats.ratio_max, ratio);
-            stats.kl_old += ratio - 1 - d;
-        });
+        for (std::size_t b = 0; b < terms.log_prob.rows(); ++b) {
+            const auto log_prob = terms.log_prob.row(b), old = terms.old_log_prob.row(b), gain = terms.advantage.row(b),
+                       factor = row_if_given(terms.token_factor, b);
+            const auto d_row = d_log_prob.row(b);
+            const included_tokens included(terms.mask, b);
+            for (std::size_t t = 0; t < log_prob.size(); ++t) {
+                if (!included[t]) continue;
+                const double log_ratio = static_cast<double>(log_prob[t]) - static_cast<double>(old[t]);
+                const double advantage = static_cast<double>(gain[t]);
+                const double d = clamp_log_ratio(log_ratio), ratio = std::exp(d);
+                const bool high = advantage > 0 && ratio > highest;
+                const bool low = advantage < 0 && ratio < lowest;
+                const bool dual = advantage < 0 && ratio > ceiling;
+                const double bounded = high ? highest : low ? lowest : dual ? ceiling : ratio;
+                double weight = row_weight[b] * advantage;
+                if (!factor.empty()) weight *= static_cast<double>(factor[t]);
+                stats.loss -= weight * bounded;
+                if (!(high || low || dual || log_ratio_saturated(log_ratio)))
+                    d_row[t] += static_cast<T>(-weight * ratio);
+                stats.tokens += 1;
+                stats.clipped_low += low;
+                stats.clipped_high += high;
+                stats.clipped_dual += dual;
+                stats.ratio_max = ratio > stats.ratio_max ? ratio : stats.ratio_max;
+                stats.kl_old += ratio - 1 - d;
+            }
+        }
         return stats;
     }
 };
