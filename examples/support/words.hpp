@@ -46,8 +46,13 @@ inline word_data load_words(const word_options& options, std::uint64_t seed) {
     std::vector<std::string> target;
     word_data data;
     if (!options.base.empty()) {
-        for (const std::string& file : options.base) language.push_back(rlgaf::read_word_list(file).words);
-        data.description = fmt::format("{} base file(s)", options.base.size());
+        std::size_t skipped = 0;  // words that are too long, too short, or have other letters
+        for (const std::string& file : options.base) {
+            rlgaf::word_list list = rlgaf::read_word_list(file);
+            skipped += list.too_short + list.too_long + list.outside_alphabet;
+            language.push_back(std::move(list.words));
+        }
+        data.description = fmt::format("{} base file(s), {} words in them skipped", options.base.size(), skipped);
     } else {
         bool installed = true;
         std::size_t which = dictionaries().size();
