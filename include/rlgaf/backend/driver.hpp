@@ -1,8 +1,8 @@
 #pragma once
-#include <numeric>
 #include <vector>
 
 #include "rlgaf/backend/scorer.hpp"
+#include "rlgaf/core/reduce.hpp"
 
 /// One whole optimiser step over a model that may only fit a micro-batch at a time. Losses see the arrays of the whole
 /// step: means, selections and statistics come out the same under any split.
@@ -22,7 +22,7 @@ void for_each_micro_batch(const Batch& batch, std::size_t micro_rows, std::vecto
     for (std::size_t first = 0; first < n; first += micro_rows) {
         const std::size_t count = micro_rows < n - first ? micro_rows : n - first;
         pick.resize(count);
-        std::iota(pick.begin(), pick.end(), first);
+        count_up(std::span(pick), first);
         f(first, count, select(batch, pick));
     }
 }

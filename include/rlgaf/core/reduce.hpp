@@ -15,6 +15,12 @@ double sum(std::span<const T> x) noexcept {
     return total;
 }
 
+/// first, first + 1, ... (std::iota without <numeric>).
+template <class T>
+void count_up(std::span<T> x, T first = 0) noexcept {
+    for (T& v : x) v = first++;
+}
+
 /// Calls f(row, token) for every token that the mask includes. Masked slots are never touched.
 template <class T, class F>
 void for_each_token(const ragged_view<T>& shape, const mask_view& mask, F&& f) {

@@ -232,7 +232,7 @@ private:
         const std::size_t wanted = options.discriminator_rows == 0 ? options.rows : options.discriminator_rows;
         std::vector<std::size_t> order(options.rows), real_rows;
         std::vector<std::uint32_t> pairs;
-        std::iota(order.begin(), order.end(), std::size_t{0});
+        count_up(std::span(order));
         auto& loss = find_part<role::discriminator_loss>(part_, default_discriminator_loss_);
         for (std::size_t k = 0; k < options.discriminator_updates; ++k) {
             const std::size_t old_rows =

@@ -81,7 +81,7 @@ void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_opti
     options.check();
     const std::size_t n = options.rows, per_prompt = options.group_size == 0 ? 1 : options.group_size;
     std::vector<std::uint64_t> id(n);
-    std::iota(id.begin(), id.end(), std::uint64_t{0});
+    count_up(std::span(id));
     t.group_id.resize(n);
     for (std::size_t i = 0; i < n; ++i)
         t.group_id[i] = options.group_size == 0 ? 0 : static_cast<std::uint32_t>(i / per_prompt);

@@ -48,7 +48,7 @@ round_report fine_tune(P& policy, const typename P::batch& demonstrations, const
     std::vector<double> weight;
     std::vector<std::size_t> order(n), picked;
     workspace work;
-    std::iota(order.begin(), order.end(), std::size_t{0});
+    count_up(std::span(order));
     round_report report{.rounds = rounds};
     for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
         shuffle(std::span(order), {options.seed, 0}, epoch);
@@ -62,7 +62,7 @@ round_report fine_tune(P& policy, const typename P::batch& demonstrations, const
             count.resize(size);
             count_tokens(log_prob.view(), mask, std::span(count));
             group.resize(size);
-            std::iota(group.begin(), group.end(), 0u);
+            count_up(std::span(group));
             weight.resize(size);
             options.aggregation(count, {group, size}, work, weight);
 

@@ -91,7 +91,7 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
     std::vector<std::uint32_t> count, group_part;
     std::vector<double> weight;
     std::vector<std::size_t> order(n), picked;
-    std::iota(order.begin(), order.end(), std::size_t{0});
+    count_up(std::span(order));
 
     for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
         const std::size_t parts = options.minibatches < n ? options.minibatches : n;
