@@ -169,6 +169,7 @@ void run_seed(const settings& s, std::uint64_t seed, results& out, std::optional
         if (nll < lowest_nll) lowest_nll = nll, warm_epoch = epoch, warm_start = tuned.clone(), warm_seconds = trained;
     }
     record("sft", best, best_seconds, fmt::format("epoch {}, ", best_epoch));
+    record("sft_last", tuned, trained, fmt::format("epoch {}, ", s.sft_epochs));
 
     fmt::print("\nrlgaf: the policy never sees a demonstration, the discriminator does\n");
     start = now();
@@ -198,6 +199,8 @@ int main(int argc, char** argv) {
     app.add_option("--demos", s.words.demos, "words that show what is wanted (default: 500 words of --target)");
     app.add_option("--lexicon", s.words.lexicon,
                    "words that count as valid (default: the words that demonstrations come from)");
+    app.add_flag("--skip-long", s.words.skip_long,
+                 "skip words of more than 14 letters in --base and --lexicon instead of refusing the file");
     app.add_option("--target", s.words.target, "english, french, german, italian or spanish");
     app.add_option("--rounds", s.rounds, "adversarial rounds of 512 samples")->check(CLI::Range(1, 1000000));
     app.add_option("--seeds", s.seeds, "repetitions, each with its own split and models")->check(CLI::Range(1, 100));

@@ -19,6 +19,7 @@ struct word_options {
     std::string demos, lexicon;      // likewise
     std::string target = "italian";  // which dictionary the demonstrations come from
     std::size_t words_per_language = 40000, demonstrations = 500, held_out = 2000;
+    bool skip_long = false;  // words over the limit in `base` and `lexicon` are skipped, not refused
 };
 
 struct word_data {
@@ -42,13 +43,15 @@ inline word_data load_words(const word_options& options, std::uint64_t seed) {
     const auto refuse = [](const std::string& what, const std::string& expected, const std::string& actual) {
         rlgaf::fail(rlgaf::error_kind::file, "align_words", what, expected, actual);
     };
+    const rlgaf::word_list_options own{.on_too_long = options.skip_long ? rlgaf::word_rejection::skip
+                                                                        : rlgaf::word_rejection::refuse};
     std::vector<std::vector<std::string>> language;  // one list a language
     std::vector<std::string> target;
     word_data data;
     if (!options.base.empty()) {
-        std::size_t skipped = 0;  // words that are too long, too short, or have other letters
+        std::size_t skipped = 0;  // words that are too short or have other letters, and where asked for too long ones
         for (const std::string& file : options.base) {
-            rlgaf::word_list list = rlgaf::read_word_list(file);
+            rlgaf::word_list list = rlgaf::read_word_list(file, own);
             skipped += list.too_short + list.too_long + list.outside_alphabet;
             language.push_back(std::move(list.words));
         }
@@ -86,7 +89,7 @@ inline word_data load_words(const word_options& options, std::uint64_t seed) {
                          target.begin() + static_cast<std::ptrdiff_t>(shown + held));
     data.demo_set.insert(data.demos.begin(), data.demos.end());
 
-    if (!options.lexicon.empty()) target = rlgaf::read_word_list(options.lexicon).words;
+    if (!options.lexicon.empty()) target = rlgaf::read_word_list(options.lexicon, own).words;
     for (const std::string& word : target)
         if (!data.demo_set.contains(word)) data.lexicon.insert(word);
     if (data.lexicon.empty()) refuse(options.lexicon, "words beside the demonstrations", "none");

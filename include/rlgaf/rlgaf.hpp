@@ -17,6 +17,7 @@
 #include "rlgaf/core/random.hpp"
 #include "rlgaf/core/reduce.hpp"
 #include "rlgaf/core/scalar.hpp"
+#include "rlgaf/core/text.hpp"
 
 #include "rlgaf/math/aggregation.hpp"
 #include "rlgaf/math/categorical.hpp"

@@ -15,10 +15,11 @@ TEST_CASE("An error names function, argument, expected and actual, and has the t
     REQUIRE(message_of<rlgaf::option_error>([] { fail(error_kind::option, "f", "x", "more", "less"); }) == text);
     REQUIRE(message_of<rlgaf::numeric_error>([] { fail(error_kind::numeric, "f", "x", "more", "less"); }) == text);
     REQUIRE(message_of<rlgaf::file_error>([] { fail(error_kind::file, "f", "x", "more", "less"); }) == text);
-    static_assert(std::is_base_of_v<std::invalid_argument, rlgaf::shape_error>);
-    static_assert(std::is_base_of_v<std::invalid_argument, rlgaf::option_error>);
-    static_assert(std::is_base_of_v<std::domain_error, rlgaf::numeric_error>);
-    static_assert(std::is_base_of_v<std::runtime_error, rlgaf::file_error>);
+    static_assert(std::is_base_of_v<std::exception, rlgaf::error>);
+    static_assert(std::is_base_of_v<rlgaf::error, rlgaf::shape_error>);
+    static_assert(std::is_base_of_v<rlgaf::error, rlgaf::option_error>);
+    static_assert(std::is_base_of_v<rlgaf::error, rlgaf::numeric_error>);
+    static_assert(std::is_base_of_v<rlgaf::error, rlgaf::file_error>);
 }
 
 TEST_CASE("check_option and check_size speak only when something is wrong") {

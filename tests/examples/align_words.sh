@@ -6,12 +6,12 @@ rm -rf "$scratch" && mkdir -p "$scratch" && cd "$scratch"
 
 small=(--words 300 --hidden 16 --base-epochs 1 --sft-epochs 2 --rounds 3 --picture run.svg)
 "$program" "${small[@]}" --json run.json --log run.jsonl --save base > run.txt 2> run.err
-for method in base sft rlgaf rlgaf_warm warm_start constant_reward; do
+for method in base sft sft_last rlgaf rlgaf_warm warm_start constant_reward; do
     grep -q "^$method " run.txt || { echo "the table has no row for $method"; exit 1; }
     grep -q "\"$method\": {" run.json || { echo "the JSON file has no $method"; exit 1; }
 done
 for metric in valid_new memorised distinct heldout_nll seconds valid_new_at_98 frontier; do
-    [[ $(grep -c "\"$metric\":" run.json) -eq 6 ]] || { echo "$metric is not there for every method"; exit 1; }
+    [[ $(grep -c "\"$metric\":" run.json) -eq 7 ]] || { echo "$metric is not there for every method"; exit 1; }
 done
 grep -q '"example": "align_words"' run.json && grep -q '"seeds": 1' run.json && grep -q '</svg>' run.svg
 [[ $(grep -c '"disc/accuracy"' run.jsonl) -ge 3 ]]
@@ -38,6 +38,9 @@ printf 'uno\ndue\ntre\n' > few.txt
 : > empty.txt
 refuse 'bytes.txt:2' --demos bytes.txt
 refuse 'long.txt:2' --demos long.txt
+refuse 'long.txt:2' --base long.txt --demos few.txt
+refuse 'long.txt:2' --lexicon long.txt
+refuse 'at least 100 words, got 3' --skip-long --base long.txt --demos few.txt
 refuse 'at least 100 words, got 3' --demos few.txt
 refuse 'empty.txt' --demos empty.txt
 refuse 'empty.txt' --base empty.txt --demos few.txt

@@ -1,6 +1,4 @@
 #pragma once
-#include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -46,7 +44,7 @@ constexpr bool per_sample_streams() {
 /// One named array of parameters with its gradient, both in host memory.
 template <class T>
 struct parameter_block {
-    std::string name;
+    short_text name;
     std::vector<std::size_t> shape;
     std::span<T> values;
     std::span<T> gradients;  ///< of the same size

@@ -68,8 +68,8 @@ std::string check_gradient(M& m, const typename S::batch& b, std::size_t k, cons
             ++compared;
             clear += size > 4 * d.error;
             if (failure.empty() && !(std::abs(d.value - said) <= limit.gradient * size + d.error))
-                failure = "!block \"" + block.name + "\", " + where + ": differences say " + text_of(d.value) +
-                          " (+- " + text_of(d.error) + "), backward says " + text_of(said) + "; " +
+                failure = std::string("!block \"") + block.name.c_str() + "\", " + where + ": differences say " +
+                          text_of(d.value) + " (+- " + text_of(d.error) + "), backward says " + text_of(said) + "; " +
                           likely_mistake(d.value, said);
         };
         for (std::uint32_t j = 0; j < o.directions; ++j) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "rlgaf/backend/abilities.hpp"
@@ -64,6 +65,8 @@ inline std::string to_string(const conformance_report& report) {
 }
 
 namespace detail::conformance {
+
+inline std::string text_of(double x) { return short_text(x).c_str(); }
 
 template <class T>
 struct limits {

@@ -5,13 +5,22 @@
 
 namespace rlgaf::inline RLGAF_ABI {
 
+namespace detail {
+template <class T>
+void append(std::vector<T>& to, std::span<const T> from) {
+    const std::size_t before = to.size();
+    to.resize(before + from.size());
+    for (std::size_t i = 0; i < from.size(); ++i) to[before + i] = from[i];
+}
+}  // namespace detail
+
 /// Prompts of tokens, one row each. Packed.
 struct token_prompts {
     std::vector<std::int32_t> token;
     std::vector<std::size_t> offset = {0};
 
     void add(std::span<const std::int32_t> prompt) {
-        token.insert(token.end(), prompt.begin(), prompt.end());
+        detail::append(token, prompt);
         offset.push_back(token.size());
     }
     std::span<const std::int32_t> row(std::size_t i) const {
@@ -51,9 +60,9 @@ struct token_batch {
             detail::check_size(log_prob.size() + log_probs.size(), after, "token_batch::add", "log_prob");
         if (!mask.empty() || !masks.empty())
             detail::check_size(mask.size() + masks.size(), after, "token_batch::add", "mask");
-        token.insert(token.end(), tokens.begin(), tokens.end());
-        log_prob.insert(log_prob.end(), log_probs.begin(), log_probs.end());
-        mask.insert(mask.end(), masks.begin(), masks.end());
+        detail::append(token, tokens);
+        detail::append(log_prob, log_probs);
+        detail::append(mask, masks);
         offset.push_back(token.size());
         length.push_back(static_cast<std::uint32_t>(tokens.size()));
         end.push_back(how);
@@ -107,7 +116,9 @@ struct token_batch {
             fail(error_kind::shape, "concat(token_batch)", "prompt", "prompts in both batches or in none",
                  "prompts in one");
         token_batch out = a;
-        const auto append = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+        const auto append = []<class U>(std::vector<U>& to, const std::vector<U>& from) {
+            detail::append(to, std::span<const U>(from));
+        };
         append(out.token, b.token);
         if (a.log_prob.empty() || b.log_prob.empty())
             out.log_prob.clear();
@@ -116,7 +127,7 @@ struct token_batch {
         if (!a.mask.empty() || !b.mask.empty()) {
             if (a.mask.empty()) out.mask.assign(a.token.size(), 1);
             if (b.mask.empty())
-                out.mask.insert(out.mask.end(), b.token.size(), std::uint8_t{1});
+                out.mask.resize(out.mask.size() + b.token.size(), 1);
             else
                 append(out.mask, b.mask);
         }

@@ -1,6 +1,5 @@
 #pragma once
 #include <concepts>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -68,7 +67,7 @@ decltype(auto) call(const C& c, state_of<C>& state, Args&&... args) {
 /// The library defines no archive on these floors; a checkpoint writer, a reader and a hash are three of them.
 template <class A>
 concept archive = requires(A& a, double& x) {
-    a(std::string_view{}, x);
+    a("name", x);
 };
 
 /// Scratch memory that components may use freely within one call. Grows to what the largest step needs and stays there.

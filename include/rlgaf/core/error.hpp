@@ -1,29 +1,37 @@
 #pragma once
 #include <cstdio>
 #include <cstdlib>
-#include <stdexcept>
-#include <string>
-#include <string_view>
+#include <exception>
 
-#include "rlgaf/core/config.hpp"
+#include "rlgaf/core/text.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
+/// What every error of the library is.
+class error : public std::exception {
+public:
+    explicit error(const chars& message) : message_(message) {}
+    const char* what() const noexcept override { return message_.c_str(); }
+
+private:
+    basic_text<2000> message_;
+};
+
 /// Two arrays that belong together do not fit.
-struct shape_error : std::invalid_argument {
-    using std::invalid_argument::invalid_argument;
+struct shape_error : error {
+    using error::error;
 };
 /// An option is out of its range, or does not go with the backend or with another option.
-struct option_error : std::invalid_argument {
-    using std::invalid_argument::invalid_argument;
+struct option_error : error {
+    using error::error;
 };
 /// A number that the caller supplied is NaN or infinite, or contradicts another number.
-struct numeric_error : std::domain_error {
-    using std::domain_error::domain_error;
+struct numeric_error : error {
+    using error::error;
 };
 /// A file is missing, malformed or does not fit the model; nothing of it was taken over.
-struct file_error : std::runtime_error {
-    using std::runtime_error::runtime_error;
+struct file_error : error {
+    using error::error;
 };
 
 enum class error_kind { shape, option, numeric, file };
@@ -46,11 +54,9 @@ inline error_handler set_error_handler(error_handler handler) {
 }
 
 /// The library's only way to report an error: "rlgaf::FUNCTION: ARGUMENT: expected EXPECTED, got ACTUAL".
-[[noreturn]] RLGAF_COLD inline void fail(error_kind kind, std::string_view function, std::string_view argument,
-                                         std::string_view expected, std::string_view actual) {
-    std::string message = "rlgaf::";
-    message.append(function).append(": ").append(argument).append(": expected ").append(expected);
-    message.append(", got ").append(actual);
+[[noreturn]] RLGAF_COLD inline void fail(error_kind kind, const chars& function, const chars& argument,
+                                         const chars& expected, const chars& actual) {
+    const basic_text<2000> message("rlgaf::", function, ": ", argument, ": expected ", expected, ", got ", actual);
 #if RLGAF_EXCEPTIONS
     switch (kind) {
         case error_kind::shape:
@@ -71,21 +77,15 @@ inline error_handler set_error_handler(error_handler handler) {
 
 namespace detail {
 
-RLGAF_COLD inline std::string text_of(double x) {
-    char buffer[32];
-    std::snprintf(buffer, sizeof buffer, "%.9g", x);
-    return buffer;
-}
-
 /// `ok` is written so that NaN makes it false.
 inline void check_option(bool ok, const char* component, const char* field, const char* range, double value) {
     if (!ok) [[unlikely]]
-        fail(error_kind::option, component, std::string(".") + field, range, text_of(value));
+        fail(error_kind::option, component, short_text(".", field), range, short_text(value));
 }
 
 inline void check_size(std::size_t actual, std::size_t expected, const char* function, const char* argument) {
     if (actual != expected) [[unlikely]]
-        fail(error_kind::shape, function, argument, std::to_string(expected) + " elements", std::to_string(actual));
+        fail(error_kind::shape, function, argument, short_text(expected, " elements"), short_text(actual));
 }
 
 }  // namespace detail

@@ -43,16 +43,15 @@ void check_finite(ragged_view<const T> x, mask_view mask, const char* function, 
         const std::span<const T> row = x.row(b);
         for (std::size_t t = first_nonfinite(row); t < row.size(); t = t + 1 + first_nonfinite(row.subspan(t + 1)))
             if (mask.empty() || mask.row(b)[t]) [[unlikely]]
-                fail(error_kind::numeric, function,
-                     std::string(argument) + " row " + std::to_string(b) + " token " + std::to_string(t),
-                     "a finite number", text_of(static_cast<double>(row[t])));
+                fail(error_kind::numeric, function, short_text(argument, " row ", b, " token ", t), "a finite number",
+                     short_text(static_cast<double>(row[t])));
     }
 }
 template <class T>
 void check_finite(std::span<const T> x, const char* function, const char* argument) {
     if (const std::size_t i = first_nonfinite(x); i < x.size()) [[unlikely]]
-        fail(error_kind::numeric, function, std::string(argument) + "[" + std::to_string(i) + "]", "a finite number",
-             text_of(static_cast<double>(x[i])));
+        fail(error_kind::numeric, function, short_text(argument, "[", i, "]"), "a finite number",
+             short_text(static_cast<double>(x[i])));
 }
 
 }  // namespace detail

@@ -24,8 +24,8 @@ public:
     static ragged_view padded(T* data, std::size_t stride, std::span<const std::uint32_t> lengths) {
         for (std::size_t b = 0; b < lengths.size(); ++b)
             if (lengths[b] > stride) [[unlikely]]
-                fail(error_kind::shape, "ragged_view::padded", "lengths[" + std::to_string(b) + "]",
-                     "at most the stride " + std::to_string(stride), std::to_string(lengths[b]));
+                fail(error_kind::shape, "ragged_view::padded", short_text("lengths[", b, "]"),
+                     short_text("at most the stride ", stride), short_text(lengths[b]));
         return ragged_view(data, lengths.size(), stride, lengths.data(), nullptr);
     }
 
@@ -35,8 +35,8 @@ public:
             fail(error_kind::shape, "ragged_view::packed", "offsets", "rows + 1 elements", "0");
         for (std::size_t b = 1; b < offsets.size(); ++b)
             if (offsets[b] < offsets[b - 1]) [[unlikely]]
-                fail(error_kind::shape, "ragged_view::packed", "offsets[" + std::to_string(b) + "]",
-                     "at least " + std::to_string(offsets[b - 1]), std::to_string(offsets[b]));
+                fail(error_kind::shape, "ragged_view::packed", short_text("offsets[", b, "]"),
+                     short_text("at least ", offsets[b - 1]), short_text(offsets[b]));
         return ragged_view(data, offsets.size() - 1, 0, nullptr, offsets.data());
     }
 
@@ -112,8 +112,8 @@ void check_same_shape(const ragged_view<A>& expected, const ragged_view<B>& actu
     check_size(actual.rows(), expected.rows(), function, argument);
     for (std::size_t b = 0; b < expected.rows(); ++b)
         if (actual.length(b) != expected.length(b)) [[unlikely]]
-            fail(error_kind::shape, function, std::string(argument) + " row " + std::to_string(b),
-                 std::to_string(expected.length(b)) + " tokens", std::to_string(actual.length(b)));
+            fail(error_kind::shape, function, short_text(argument, " row ", b),
+                 short_text(expected.length(b), " tokens"), short_text(actual.length(b)));
 }
 template <class A, class B>
 void check_same_shape_if_given(const ragged_view<A>& expected, const ragged_view<B>& actual, const char* function,

@@ -89,7 +89,7 @@ std::size_t sample_categorical(std::span<const T> weight, double u) {
     double total = 0;
     for (const T w : weight) total += static_cast<double>(w);
     if (!(total > 0)) [[unlikely]]
-        fail(error_kind::numeric, "sample_categorical", "weight", "a positive sum", detail::text_of(total));
+        fail(error_kind::numeric, "sample_categorical", "weight", "a positive sum", short_text(total));
     double rest = u * total;
     std::size_t last = 0;
     for (std::size_t i = 0; i < weight.size(); ++i) {

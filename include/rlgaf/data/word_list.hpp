@@ -28,6 +28,7 @@ struct word_list_options {
     std::size_t min_length = 3;                           ///< letters after normalisation, >= 1
     std::size_t max_length = 14;                          ///< letters after normalisation, >= min_length
     word_rejection on_reject = word_rejection::skip;      ///< a repeated word is dropped in either case
+    word_rejection on_too_long = word_rejection::skip;  ///< of words above max_length; refused too if on_reject refuses
 
     /// Errors: option_error.
     void check() const {
@@ -85,7 +86,8 @@ public:
         if (word.size() > options_.max_length) count = &result_.too_long;
         if (word.size() < options_.min_length) count = &result_.too_short;
         if (count != nullptr) {
-            if (options_.on_reject == word_rejection::refuse)
+            if (options_.on_reject == word_rejection::refuse ||
+                (count == &result_.too_long && options_.on_too_long == word_rejection::refuse))
                 fail(kind, function_, place(),
                      "a word of " + std::to_string(options_.min_length) + " to " + std::to_string(options_.max_length) +
                          " letters out of '" + options_.alphabet + "'",

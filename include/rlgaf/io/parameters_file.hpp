@@ -22,7 +22,7 @@ namespace rlgaf::inline RLGAF_ABI {
 
 template <class B>
 concept file_block = requires(const B& b) {
-    std::string_view(b.name);
+    chars(b.name);
     std::begin(b.shape);
     std::end(b.shape);
     std::span(b.values);
@@ -32,6 +32,8 @@ namespace detail {
 
 template <file_block B>
 using block_element = typename decltype(std::span(std::declval<const B&>().values))::element_type;
+
+inline std::string_view view(const chars& c) { return {c.data, c.size}; }
 
 template <class Blocks>
 using block_of = std::remove_cvref_t<decltype(*std::begin(std::declval<Blocks&>()))>;
@@ -43,7 +45,7 @@ std::vector<std::size_t> shape_of(const B& block, const char* function) {
     const std::span values(block.values);
     const auto bytes = byte_size(dtype_of<block_element<B>>(), shape);
     if (!bytes || *bytes != values.size_bytes())
-        fail(error_kind::shape, function, "block '" + std::string(std::string_view(block.name)) + "'",
+        fail(error_kind::shape, function, "block '" + std::string(view(block.name)) + "'",
              "as many values as shape " + text_of_shape(shape) + " has", std::to_string(values.size()));
     return shape;
 }
@@ -60,9 +62,8 @@ void save_parameters(const std::filesystem::path& path, const Blocks& blocks, co
     for (const auto& block : blocks) shapes.push_back(detail::shape_of(block, "save_parameters"));
     std::vector<tensor_view> tensors;
     for (const auto& block : blocks)
-        tensors.push_back({std::string_view(block.name),
-                           dtype_of<detail::block_element<detail::block_of<const Blocks>>>(), shapes[tensors.size()],
-                           std::as_bytes(std::span(block.values))});
+        tensors.push_back({detail::view(block.name), dtype_of<detail::block_element<detail::block_of<const Blocks>>>(),
+                           shapes[tensors.size()], std::as_bytes(std::span(block.values))});
     write_safetensors(path, std::span<const tensor_view>(tensors), metadata);
 }
 
@@ -82,7 +83,7 @@ template <class Blocks>
         std::vector<const tensor*> sources;
         std::set<std::string_view> names;
         for (const auto& block : blocks) {
-            const std::string_view name(block.name);
+            const std::string_view name = detail::view(block.name);
             const std::vector<std::size_t> shape = detail::shape_of(block, function);
             if (!names.insert(name).second)
                 fail(error_kind::option, function, "block '" + std::string(name) + "'", "every name once", "it twice");

@@ -19,7 +19,7 @@ double log_softmax(std::span<const T> logit, double temperature, std::span<T> lo
     for (const T z : logit) largest = std::fmax(largest, static_cast<double>(z));
     if (!(largest > -std::numeric_limits<double>::infinity()) || !(largest < std::numeric_limits<double>::infinity()))
         [[unlikely]]
-        fail(error_kind::numeric, "log_softmax", "logit", "a finite largest logit", detail::text_of(largest));
+        fail(error_kind::numeric, "log_softmax", "logit", "a finite largest logit", short_text(largest));
     double sum = 0;
     for (const T z : logit) sum += std::exp((static_cast<double>(z) - largest) / temperature);
     const double log_sum = std::log(sum);
@@ -56,8 +56,8 @@ void log_softmax_backward(std::span<const T> log_prob, std::size_t action, doubl
                           double d_log_prob, double d_entropy, std::span<T> d_logit) {
     detail::check_size(d_logit.size(), log_prob.size(), "log_softmax_backward", "d_logit");
     if (action >= log_prob.size()) [[unlikely]]
-        fail(error_kind::shape, "log_softmax_backward", "action", "below " + std::to_string(log_prob.size()),
-             std::to_string(action));
+        fail(error_kind::shape, "log_softmax_backward", "action", short_text("below ", log_prob.size()),
+             short_text(action));
     for (std::size_t v = 0; v < log_prob.size(); ++v) {
         const double lp = static_cast<double>(log_prob[v]), p = std::exp(lp);
         double d = d_log_prob * ((v == action ? 1.0 : 0.0) - p);

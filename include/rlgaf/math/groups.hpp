@@ -25,15 +25,15 @@ inline void check_groups(const groups& g, std::size_t rows, const char* function
     check_size(g.id.size(), rows, function, "groups.id");
     for (std::size_t i = 0; i < rows; ++i)
         if (g.id[i] >= g.count) [[unlikely]]
-            fail(error_kind::shape, function, "groups.id[" + std::to_string(i) + "]",
-                 "below " + std::to_string(g.count), std::to_string(g.id[i]));
+            fail(error_kind::shape, function, short_text("groups.id[", i, "]"), short_text("below ", g.count),
+                 short_text(g.id[i]));
 }
 inline void check_matching(const matching& m, std::size_t n_real, std::size_t n_fake, const char* function) {
     check_size(m.real_of_fake.size(), n_fake, function, "matching.real_of_fake");
     for (std::size_t j = 0; j < n_fake; ++j)
         if (m.real_of_fake[j] >= n_real) [[unlikely]]
-            fail(error_kind::shape, function, "matching.real_of_fake[" + std::to_string(j) + "]",
-                 "below " + std::to_string(n_real), std::to_string(m.real_of_fake[j]));
+            fail(error_kind::shape, function, short_text("matching.real_of_fake[", j, "]"),
+                 short_text("below ", n_real), short_text(m.real_of_fake[j]));
 }
 
 }  // namespace detail

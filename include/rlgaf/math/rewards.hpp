@@ -1,6 +1,4 @@
 #pragma once
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "rlgaf/core/reduce.hpp"
@@ -10,7 +8,7 @@ namespace rlgaf::inline RLGAF_ABI {
 
 /// One reward of whole rows. NaN = "does not apply to this row".
 struct outcome_reward {
-    std::string_view name;
+    chars name;
     std::span<const double> value;  ///< [B]
 };
 
@@ -28,14 +26,14 @@ class rewards {
 public:
     /// Empties it and takes on the rows of a new step.
     void begin(std::span<const std::uint32_t> lengths) {
-        lengths_.assign(lengths.begin(), lengths.end());
+        lengths_.assign(lengths.data(), lengths.data() + lengths.size());
         used_ = 0;
         has_token_ = has_bootstrap_ = false;
     }
     std::size_t rows() const { return lengths_.size(); }
 
     /// A further outcome, [B], all 0. The name must outlive this object. Valid until the next `begin`.
-    std::span<double> add_outcome(std::string_view name) {
+    std::span<double> add_outcome(chars name) {
         if (used_ == slot_.size()) slot_.emplace_back();
         slot& s = slot_[used_++];
         s.name = name;
@@ -44,7 +42,7 @@ public:
     }
     std::size_t outcomes() const { return used_; }
     std::span<double> outcome(std::size_t k) { return slot_[k].value; }
-    std::string_view name(std::size_t k) const { return slot_[k].name; }
+    chars name(std::size_t k) const { return slot_[k].name; }
 
     /// Token rewards, all 0 when first asked for.
     ragged_view<T> token() {
@@ -69,7 +67,7 @@ public:
 
 private:
     struct slot {
-        std::string_view name;
+        chars name;
         std::vector<double> value;
     };
     std::vector<std::uint32_t> lengths_;

@@ -76,7 +76,7 @@ public:
         if (o.truncates())
             fail(error_kind::option, "point_mass_policy::rollout", "options",
                  "no top-k and no top-p (actions are numbers)",
-                 "top_k " + std::to_string(o.top_k) + ", top_p " + detail::text_of(o.top_p));
+                 short_text("top_k ", o.top_k, ", top_p ", o.top_p));
         batch out;
         const double variance = variance_at(o.temperature);
         for (const std::uint64_t i : id) {

@@ -10,7 +10,7 @@ namespace detail {
 template <class F>
 struct callable_reward {
     using role = role::reward;
-    std::string_view name;
+    chars name;
     F function;
     double weight;
 
@@ -41,7 +41,7 @@ struct callable_reward {
 /// for all rows at once (every element starts at 0). NaN means that the reward does not apply to that row. The name is
 /// kept by reference: give a literal.
 template <class F>
-auto as_reward(std::string_view name, F function, double weight = 1) {
+auto as_reward(chars name, F function, double weight = 1) {
     return detail::callable_reward<F>{name, static_cast<F&&>(function), weight};
 }
 

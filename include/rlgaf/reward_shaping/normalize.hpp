@@ -64,7 +64,7 @@ private:
             fail(error_kind::option, "group_normalize", "groups",
                  "a group of more than one row (groups of one row have no spread; give the advantage estimator a "
                  "group_size above 1)",
-                 std::to_string(group.id.size()) + " groups of one row");
+                 short_text(group.id.size(), " groups of one row"));
     }
 };
 

@@ -1,7 +1,6 @@
 #pragma once
 #include <cstddef>
 #include <limits>
-#include <string_view>
 #include <type_traits>
 
 #include "rlgaf/core/config.hpp"

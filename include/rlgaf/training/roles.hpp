@@ -180,9 +180,8 @@ void shape(part<Stage>& stage, trajectories<P>& t) {
         for (std::size_t i = first_nonfinite(outcome); i < outcome.size();
              i += 1 + first_nonfinite(outcome.subspan(i + 1)))
             if (!is_nan(&outcome[i])) [[unlikely]]
-                fail(error_kind::numeric, "shape",
-                     "reward '" + std::string(t.reward.name(k)) + "' of row " + std::to_string(i),
-                     "a finite number, or NaN for \"does not apply\"", detail::text_of(outcome[i]));
+                fail(error_kind::numeric, "shape", short_text("reward '", t.reward.name(k), "' of row ", i),
+                     "a finite number, or NaN for \"does not apply\"", short_text(outcome[i]));
     }
     detail::check_finite(t.reward.view().token, mask_of(t.batch), "shape", "token reward");
 }

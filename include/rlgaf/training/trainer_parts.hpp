@@ -249,9 +249,8 @@ void check_log_probs(P& policy, const trajectories<P>& t, bool truncated_samplin
         for_each_token(a, mask_of(t.batch), [&](std::size_t r, std::size_t k) {
             const double x = static_cast<double>(a.row(r)[k]), y = static_cast<double>(b.row(r)[k]);
             if (!(std::abs(x - y) <= tolerance)) [[unlikely]]
-                fail(error_kind::numeric, "adversarial_trainer",
-                     std::string(what) + " of row " + std::to_string(r) + " token " + std::to_string(k),
-                     text_of(x) + expected, text_of(y));
+                fail(error_kind::numeric, "adversarial_trainer", short_text(what, " of row ", r, " token ", k),
+                     short_text(x, expected), short_text(y));
         });
     };
     if (!truncated_sampling)
