@@ -104,6 +104,7 @@ public:
                            .y_label = "valid new words, %",
                            .vertical = {{.value = 98, .label = "98 %"}}};
         for (const auto& [name, result] : methods_) {
+            if (name == "sft_last") continue;  // far to the left, where words repeat
             rlgaf::chart_series series{.name = name, .markers = true};
             for (const auto& [distinct, valid] : result.mean_frontier()) {
                 series.x.push_back(distinct);

@@ -10,8 +10,13 @@ namespace rlgaf::inline RLGAF_ABI {
 template <class T>
 struct advantage_terms {
     reward_view<T> reward;
-    groups group;      ///< which prompt each row answers
-    mask_view mask{};  ///< optional
+    groups group;                               ///< which prompt each row answers
+    mask_view mask{};                           ///< optional
+    ragged_view<const T> value{};               ///< critic's value of the state before each token: gae, vtrace
+    ragged_view<const T> log_prob{};            ///< of the policy that learns: vtrace
+    ragged_view<const T> behaviour_log_prob{};  ///< of the policy that sampled: vtrace
+    ragged_view<const T> score_norm{};          ///< squared norm of each token's score function: optimal_token_baseline
+    std::span<const double> greedy_reward{};    ///< [B] what the greedy answer to the row's prompt earned: remax
 };
 
 struct advantage_stats {

@@ -94,12 +94,12 @@ TEST_CASE("ppo_clip agrees with the papers' formulas and counts what it clips") 
 
 TEST_CASE("ppo_clip at a kink: a ratio equal to its bound is not clipped") {
     const double up = 0.5, down = -0.5, dual = 1;
-    const ppo_clip loss{.clip_low = 1 - std::exp(down), .clip_high = std::exp(up) - 1, .dual_clip = std::exp(dual)};
-    REQUIRE(1 + loss.clip_high == std::exp(up));  // both subtractions are exact
-    REQUIRE(1 - loss.clip_low == std::exp(down));
-    REQUIRE(run_token(loss, up, 0, 1).gradient[0][0] == -std::exp(up));
-    REQUIRE(run_token(loss, down, 0, -1).gradient[0][0] == std::exp(down));
-    REQUIRE(run_token(loss, dual, 0, -1).gradient[0][0] == std::exp(dual));
+    const ppo_clip loss{.clip_low = 1 - rlgaf::exponential(down), .clip_high = rlgaf::exponential(up) - 1, .dual_clip = rlgaf::exponential(dual)};
+    REQUIRE(1 + loss.clip_high == rlgaf::exponential(up));  // both subtractions are exact
+    REQUIRE(1 - loss.clip_low == rlgaf::exponential(down));
+    REQUIRE(run_token(loss, up, 0, 1).gradient[0][0] == -rlgaf::exponential(up));
+    REQUIRE(run_token(loss, down, 0, -1).gradient[0][0] == rlgaf::exponential(down));
+    REQUIRE(run_token(loss, dual, 0, -1).gradient[0][0] == rlgaf::exponential(dual));
     REQUIRE(run_token(loss, up + 1e-12, 0, 1).gradient[0][0] == 0);
     REQUIRE(run_token(loss, down - 1e-12, 0, -1).gradient[0][0] == 0);
     REQUIRE(run_token(loss, dual + 1e-12, 0, -1).gradient[0][0] == 0);
@@ -112,8 +112,8 @@ TEST_CASE("ppo_clip at a kink: a ratio equal to its bound is not clipped") {
     for (const double d : {-1.0, 0.0, 1.0}) REQUIRE(run_token(tight, d, 0, 0).gradient[0][0] == 0);
     // The log-ratio's limits themselves still have a gradient.
     const ppo_clip open{.clip_low = 0.2, .clip_high = 1e12, .dual_clip = 0};
-    REQUIRE(run_token(open, 20, 0, 1).gradient[0][0] == -std::exp(20.0));
-    REQUIRE(run_token(open, -20, 0, 1).gradient[0][0] == -std::exp(-20.0));
+    REQUIRE(run_token(open, 20, 0, 1).gradient[0][0] == -rlgaf::exponential(20.0));
+    REQUIRE(run_token(open, -20, 0, 1).gradient[0][0] == -rlgaf::exponential(-20.0));
     REQUIRE(run_token(open, 20 + 1e-12, 0, 1).gradient[0][0] == 0);
     REQUIRE(run_token(open, -20 - 1e-12, 0, 1).gradient[0][0] == 0);
 }

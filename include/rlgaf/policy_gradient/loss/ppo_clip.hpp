@@ -1,6 +1,5 @@
 #pragma once
-#include "rlgaf/core/scalar.hpp"
-#include "rlgaf/policy_gradient/terms.hpp"
+#include "rlgaf/policy_gradient/token_loss.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -33,40 +32,17 @@ struct ppo_clip {
     policy_loss_stats operator()(const policy_terms<T>& terms, std::span<const double> row_weight,
                                  const ragged_view<T>& d_log_prob) const {
         check();
-        detail::check_policy_terms(terms, row_weight, d_log_prob, "ppo_clip");
-        detail::check_same_shape(terms.log_prob, terms.old_log_prob, "ppo_clip", "terms.old_log_prob");
-        detail::check_same_shape(terms.log_prob, terms.advantage, "ppo_clip", "terms.advantage");
-        const double lowest = 1 - clip_low, highest = 1 + clip_high;
-        const double ceiling = dual_clip > 0 ? dual_clip : std::numeric_limits<double>::infinity();
-        policy_loss_stats stats;
-        for (std::size_t b = 0; b < terms.log_prob.rows(); ++b) {
-            const auto log_prob = terms.log_prob.row(b), old = terms.old_log_prob.row(b), gain = terms.advantage.row(b),
-                       factor = row_if_given(terms.token_factor, b);
-            const auto d_row = d_log_prob.row(b);
-            const included_tokens included(terms.mask, b);
-            for (std::size_t t = 0; t < log_prob.size(); ++t) {
-                if (!included[t]) continue;
-                const double log_ratio = static_cast<double>(log_prob[t]) - static_cast<double>(old[t]);
-                const double advantage = static_cast<double>(gain[t]);
-                const double d = clamp_log_ratio(log_ratio), ratio = std::exp(d);
-                const bool high = advantage > 0 && ratio > highest;
-                const bool low = advantage < 0 && ratio < lowest;
-                const bool dual = advantage < 0 && ratio > ceiling;
-                const double bounded = high ? highest : low ? lowest : dual ? ceiling : ratio;
-                double weight = row_weight[b] * advantage;
-                if (!factor.empty()) weight *= static_cast<double>(factor[t]);
-                stats.loss -= weight * bounded;
-                if (!(high || low || dual || log_ratio_saturated(log_ratio)))
-                    d_row[t] += static_cast<T>(-weight * ratio);
-                stats.tokens += 1;
-                stats.clipped_low += low;
-                stats.clipped_high += high;
-                stats.clipped_dual += dual;
-                stats.ratio_max = ratio > stats.ratio_max ? ratio : stats.ratio_max;
-                stats.kl_old += ratio - 1 - d;
-            }
-        }
-        return stats;
+        const T lowest = static_cast<T>(1 - clip_low), highest = static_cast<T>(1 + clip_high);
+        const T ceiling = dual_clip > 0 ? static_cast<T>(dual_clip) : std::numeric_limits<T>::max();
+        return detail::token_loss<true>(terms, row_weight, d_log_prob, "ppo_clip", [=](const auto& x) {
+            const T gains = x.advantage > 0 ? T{1} : T{0}, loses = x.advantage < 0 ? T{1} : T{0};
+            const T upper = gains * highest + (1 - gains) * ceiling, lower = loses * lowest;
+            const T above = x.ratio > upper ? T{1} : T{0}, below = x.ratio < lower ? T{1} : T{0};
+            const T kept = x.ratio * (1 - above) * (1 - below);
+            return detail::token_output<T>{.value = kept + above * upper + below * lower,
+                                           .slope = kept * x.alive,
+                                           .clips = detail::clip_code(below, above * gains, above * loses)};
+        });
     }
 };
 

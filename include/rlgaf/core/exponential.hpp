@@ -1,0 +1,85 @@
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+#include "rlgaf/core/config.hpp"
+
+/// Exponentials without branches or calls, so that compilers turn loops over them into vector code. In the storage
+/// type: float in, float out.
+namespace rlgaf::inline RLGAF_ABI {
+namespace detail {
+
+/// exp(x) = scale (1 + r + r^2 q) with scale = 2^n and |r| <= log(2) / 2; x is held within the normal numbers.
+template <class T>
+struct split_exponential {
+    T scale, r, q;
+};
+
+inline split_exponential<double> split(double x) noexcept {
+    x = x < -708.0 ? -708.0 : x;
+    x = x > 709.0 ? 709.0 : x;
+    const double shifted = x * 0x1.71547652b82fep0 + 0x1.8p52;  // its last bits are n
+    const double n = shifted - 0x1.8p52;
+    const double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;
+    double q = 1.0 / 6227020800;
+    q = q * r + 1.0 / 479001600;
+    q = q * r + 1.0 / 39916800;
+    q = q * r + 1.0 / 3628800;
+    q = q * r + 1.0 / 362880;
+    q = q * r + 1.0 / 40320;
+    q = q * r + 1.0 / 5040;
+    q = q * r + 1.0 / 720;
+    q = q * r + 1.0 / 120;
+    q = q * r + 1.0 / 24;
+    q = q * r + 1.0 / 6;
+    q = q * r + 0.5;
+    const std::int64_t bits = __builtin_bit_cast(std::int64_t, shifted);
+    return {__builtin_bit_cast(double, (bits + 1023) << 52), r, q};
+}
+
+inline split_exponential<float> split(float x) noexcept {
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    const float shifted = x * 0x1.715476p0f + 0x1.8p23f;
+    const float n = shifted - 0x1.8p23f;
+    const float r = (x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
+    float q = 1.0f / 5040;
+    q = q * r + 1.0f / 720;
+    q = q * r + 1.0f / 120;
+    q = q * r + 1.0f / 24;
+    q = q * r + 1.0f / 6;
+    q = q * r + 0.5f;
+    const std::int32_t bits = __builtin_bit_cast(std::int32_t, shifted);
+    return {__builtin_bit_cast(float, (bits + 127) << 23), r, q};
+}
+
+}  // namespace detail
+
+/// exp(x). Relative error at most 1.1 epsilon. Below -708 (float: -87) the value at that bound, above 709
+/// (88) likewise: never 0, never infinite. NaN stays NaN.
+template <class T>
+inline T exponential(T x) noexcept {
+    const auto e = detail::split(x);
+    return e.scale + e.scale * (e.r + e.r * e.r * e.q);
+}
+
+/// exp(x) - 1 without cancellation near 0; the same bounds.
+template <class T>
+inline T exponential_minus_1(T x) noexcept {
+    const auto e = detail::split(x);
+    return (e.scale - 1) + e.scale * (e.r + e.r * e.r * e.q);
+}
+
+/// exp(x) and exp(x) - 1 - x, the second within 10 epsilon, near 0 as well, and never negative.
+template <class T>
+struct exponential_pair {
+    T value, minus_1_minus_x;
+};
+template <class T>
+inline exponential_pair<T> exponential_and_excess(T x) noexcept {
+    const auto e = detail::split(x);
+    const T square = e.scale * (e.r * e.r * e.q);
+    return {e.scale + (e.scale * e.r + square), ((e.scale - 1) + (e.scale * e.r - x)) + square};
+}
+
+}  // namespace rlgaf::inline RLGAF_ABI
