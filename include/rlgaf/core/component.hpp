@@ -1,5 +1,6 @@
 #pragma once
 #include <concepts>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace role {
 struct advantage {};           ///< rewards to advantages
 struct policy_loss {};         ///< advantages and log-probs to d_log_prob
 struct policy_regularizer {};  ///< adds to the policy's loss: KL to a reference, entropy
+struct token_factor {};        ///< weighs or drops tokens of the policy loss: importance weights, selections
 struct discriminator_loss {};  ///< expert and policy scores to d_score
 struct reward {};              ///< scores to rewards: the pipeline or one of its stages
 struct gate {};                ///< who trains this round
@@ -62,6 +64,17 @@ decltype(auto) call(const C& c, state_of<C>& state, Args&&... args) {
     else
         return c(std::forward<Args>(args)...);
 }
+
+namespace detail {
+/// Whether the component, with its state first if it has one, can be called so.
+template <class C, class... Args>
+constexpr bool takes() {
+    if constexpr (stateful<C>)
+        return std::is_invocable_v<const C&, state_of<C>&, Args...>;
+    else
+        return std::is_invocable_v<const C&, Args...>;
+}
+}  // namespace detail
 
 /// Visits the fields of a state in a fixed order: `archive(name, double& | std::uint64_t& | std::vector<double>&)`.
 /// The library defines no archive on these floors; a checkpoint writer, a reader and a hash are three of them.

@@ -37,7 +37,9 @@ struct trajectories {
     ragged_buffer<scalar> old_log_prob;        ///< [B, length] of the policy before this round's update
     ragged_buffer<scalar> reference_log_prob;  ///< [B, length] if evaluate_reference was called
     ragged_buffer<scalar> token_factor;        ///< [B, length] if old log-probs were evaluated anew
-    bool has_reference = false, has_token_factor = false;
+    ragged_buffer<scalar> value;               ///< [B, length] of a critic, if evaluate_values was called
+    ragged_buffer<scalar> returns;             ///< [B, length] what the critic should have said, after update_policy
+    bool has_reference = false, has_token_factor = false, has_value = false;
     std::vector<scalar> score;  ///< [B] raw output of the discriminator
     rewards<scalar> reward;
 
@@ -48,6 +50,7 @@ struct trajectories {
     ragged_view<const scalar> reference_view() const {
         return has_reference ? reference_log_prob.view() : ragged_view<const scalar>{};
     }
+    ragged_view<const scalar> value_view() const { return has_value ? value.view() : ragged_view<const scalar>{}; }
     ragged_view<const scalar> factor_view() const {
         return has_token_factor ? token_factor.view() : ragged_view<const scalar>{};
     }
@@ -119,7 +122,7 @@ void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_opti
     const std::span<const row_end> end = ends(t.batch);
     t.truncated.resize(n);
     for (std::size_t i = 0; i < n; ++i) t.truncated[i] = end[i] == row_end::truncated;
-    t.has_reference = false;
+    t.has_reference = t.has_value = false;
     t.score.clear();
     t.reward.begin(lengths(t.batch));
 }

@@ -61,9 +61,8 @@ struct callable_component {
     F function;
     void check() const {}
     template <class... Args>
-    decltype(auto) operator()(Args&&... args) const {
-        return function(std::forward<Args>(args)...);
-    }
+        requires std::is_invocable_v<const F&, Args...>
+    decltype(auto) operator()(Args&&... args) const { return function(std::forward<Args>(args)...); }
 };
 
 template <class Role, class... C>

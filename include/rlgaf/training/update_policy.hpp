@@ -49,6 +49,14 @@ constexpr bool needs_entropy() {
     else
         return false;
 }
+/// Regularisers that bring rows of their own and accumulate a gradient themselves (see ptx).
+template <class C>
+constexpr bool has_rows_of_its_own() {
+    if constexpr (requires { C::has_rows_of_its_own; })
+        return C::has_rows_of_its_own;
+    else
+        return false;
+}
 template <class C>
 constexpr bool row_separable() {
     if constexpr (requires { C::row_separable; })
@@ -79,8 +87,18 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
     ragged_buffer<T> advantages;
     advantages.assign(lengths(t.batch));
     advantage.component.check();
-    report.advantage = advantage(advantage_terms<T>{.reward = t.reward.view(), .group = t.group(), .mask = mask},
-                                 t.work, advantages.view());
+    const advantage_terms<T> earned{.reward = t.reward.view(),
+                                    .group = t.group(),
+                                    .mask = mask,
+                                    .value = t.value_view(),
+                                    .log_prob = std::as_const(t.old_log_prob).view(),
+                                    .behaviour_log_prob = behaviour_log_prob(t.batch)};
+    t.returns.assign(lengths(t.batch));
+    if constexpr (detail::takes<Advantage, const advantage_terms<T>&, workspace&, const ragged_view<T>&,
+                                const ragged_view<T>&>())
+        report.advantage = advantage(earned, t.work, advantages.view(), t.returns.view());
+    else
+        report.advantage = advantage(earned, t.work, advantages.view());
     if constexpr (sizeof...(Regularizers) == 0) {
         bool flat = true;
         for (const T a : advantages.flat()) flat = flat && a == 0;
@@ -148,10 +166,16 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
                                     const policy_terms<T> part_terms = terms.slice(first, size);
                                     const std::span<const double> part_weight(weight.data() + first, size);
                                     const ragged_view<T> d = d_log_prob.view().slice(first, size);
-                                    report.loss.merge(loss(part_terms, part_weight, d));
+                                    if constexpr (detail::takes<Loss, const policy_terms<T>&, std::span<const double>,
+                                                                const ragged_view<T>&, workspace&>())
+                                        report.loss.merge(loss(part_terms, part_weight, d, t.work));
+                                    else
+                                        report.loss.merge(loss(part_terms, part_weight, d));
                                     [[maybe_unused]] const auto add = [&](auto& regularizer) {
                                         using C = decltype(regularizer.component);
-                                        if constexpr (detail::needs_entropy<C>())
+                                        if constexpr (detail::has_rows_of_its_own<C>())
+                                            return;
+                                        else if constexpr (detail::needs_entropy<C>())
                                             report.regularizer.merge(regularizer(part_terms, part_weight,
                                                                                  d_entropy.view().slice(first, size)));
                                         else
@@ -159,6 +183,11 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
                                     };
                                     (add(regularizers), ...);
                                 });
+            [[maybe_unused]] const auto mix = [&](auto& regularizer) {
+                if constexpr (detail::has_rows_of_its_own<decltype(regularizer.component)>())
+                    report.regularizer.loss += regularizer.component.accumulate(policy, key, options.micro_batch_rows);
+            };
+            (mix(regularizers), ...);
             const step_report step = policy.step(options.step);
             report.grad_norm = step.grad_norm;
             report.steps += step.applied;
