@@ -1,16 +1,19 @@
 // What the algorithms cost beside the model: ns a token of each loss, estimator and reward stage, beside a memcpy of
-// the same traffic.
+// the same traffic and LibTorch doing the same.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "rlgaf/io/atomic_file.hpp"
 #include "rlgaf/io/table.hpp"
 #include "rlgaf/rlgaf.hpp"
+#include "support/torch_formulas.hpp"
 
 namespace {
 
@@ -22,6 +25,7 @@ struct shape {
 struct result {
     const char* name;
     const char* layout;  // packed, padded, or flat: an element is a row of its own, as are scores and row weights
+    const char* kind;    // elementwise, exponential (or logarithm), sorting, other
     std::size_t bytes;   // that a token's arrays hold, once for reading and once for writing
     double ns;
 };
@@ -41,6 +45,14 @@ double time_of(shape s, std::size_t repeats, Before&& before, F&& f) {
     }
     std::nth_element(ns.begin(), ns.begin() + static_cast<std::ptrdiff_t>(ns.size() / 2), ns.end());
     return ns[ns.size() / 2] / static_cast<double>(s.size());
+}
+
+/// Median as above, of few runs where one takes long; 0 where LibTorch has no counterpart.
+double torch_time(const std::string& kernel, shape s, bool wide, std::size_t repeats) {
+    const torch_kernel k = make_torch_kernel(kernel, s.rows, s.tokens, wide, 4);
+    if (!k.run) return 0;
+    const double once = time_of(s, 1, nothing, k.run) * 1e-9 * static_cast<double>(s.size());
+    return time_of(s, std::clamp<std::size_t>(static_cast<std::size_t>(0.3 / once), 1, repeats), nothing, k.run);
 }
 
 double memcpy_ns(shape s, std::size_t bytes, std::size_t repeats) {
@@ -80,43 +92,115 @@ std::vector<std::uint32_t> numbered(std::size_t rows, std::size_t each) {
     return id;
 }
 
-/// Losses and estimators on rows of tokens.
+/// Losses and estimators on rows of tokens. Four rows answer a prompt.
 template <class T>
 void measure_tokens(shape s, bool padded, std::size_t repeats, std::vector<result>& out) {
     using namespace rlgaf;
     per_token<T> log_prob(s, padded, 1, -2, 0.5), old(s, padded, 2, -2, 0.1), reference(s, padded, 3, -2, 0.5);
-    per_token<T> advantage(s, padded, 4, 0, 1), written(s, padded, 5, 0, 1);
+    per_token<T> advantage(s, padded, 4, 0, 1), written(s, padded, 5, 0, 1), target(s, padded, 8, 0, 1);
+    per_token<T> factor(s, padded, 9, 1, 0);
     for (std::size_t i = 0; i < old.flat.size(); ++i) old.flat[i] += log_prob.flat[i] + T(2);
     const std::vector<std::uint32_t> prompt = numbered(s.rows, 4);
     const groups group{prompt, s.rows / 4};
     const std::vector<double> weight(s.rows, 1.0 / static_cast<double>(s.size()));
     const std::span<const double> w(weight);
-    rewards<T> reward;
-    reward.begin(log_prob.length);
-    std::copy_n(advantage.flat.begin(), s.rows, reward.add_outcome("reward").begin());
-    const advantage_terms<T> earned{.reward = reward.view(), .group = group};
-    const ragged_view<const T> p = log_prob.view(), r = reference.view(), a = advantage.view();
+    rewards<T> whole, stepwise;  // one outcome a row; one reward a token
+    whole.begin(log_prob.length);
+    stepwise.begin(log_prob.length);
+    std::copy_n(advantage.flat.begin(), s.rows, whole.add_outcome("reward").begin());
+    for (std::size_t b = 0; b < s.rows; ++b)
+        std::ranges::copy(advantage.view().row(b), stepwise.token().row(b).begin());
+    const std::vector<double> greedy(s.rows, 0.1);
+    const ragged_view<const T> p = log_prob.view(), o = old.view(), r = reference.view(), a = advantage.view();
+    const advantage_terms<T> earned{.reward = whole.view(),
+                                    .group = group,
+                                    .value = r,
+                                    .log_prob = p,
+                                    .behaviour_log_prob = o,
+                                    .score_norm = r,
+                                    .greedy_reward = greedy};
+    advantage_terms<T> by_step = earned;
+    by_step.reward = stepwise.view();
     const policy_terms<T> terms{.log_prob = p, .advantage = a, .reference_log_prob = r, .entropy = r};
     policy_terms<T> with_old = terms;
-    with_old.old_log_prob = old.view();
+    with_old.old_log_prob = o;
     const shaping_terms<T> shaped{.score = {}, .log_prob = p, .reference_log_prob = r, .group = group};
+    const value_terms<T> values{.value = p, .old_value = o, .returns = a};
+    const factor_terms<T> sampling{
+        .log_prob = p, .old_log_prob = p, .behaviour_log_prob = o, .advantage = a, .entropy = r};
+    std::vector<preference_pair> pairs;
+    for (std::uint32_t i = 0; i + 1 < s.rows; i += 2) pairs.push_back({.chosen = i, .rejected = i + 1});
+    const preference_terms<T> preferred{.log_prob = p, .reference_log_prob = r, .pairs = pairs};
     workspace work;
-    reinforce::state memory;
     const ragged_view<T> d = written.view();
-    const auto row = [&](const char* name, std::size_t arrays, auto&& f) {
-        out.push_back({name, padded ? "padded" : "packed", arrays * sizeof(T), time_of(s, repeats, nothing, f)});
+    const auto row = [&](const char* name, const char* kind, std::size_t arrays, auto&& f) {
+        out.push_back({name, padded ? "padded" : "packed", kind, arrays * sizeof(T), time_of(s, repeats, nothing, f)});
     };
-    row("policy_gradient_loss", 4, [&] { policy_gradient_loss{}(terms, w, d); });
-    row("policy_gradient_loss, old", 5, [&] { policy_gradient_loss{}(with_old, w, d); });
-    row("ppo_clip", 5, [&] { ppo_clip{}(with_old, w, d); });
-    row("kl_loss k2", 4, [&] { kl_loss{}(terms, w, d); });
-    row("kl_loss k3", 4, [&] { kl_loss{.estimator = kl_estimator::k3}(terms, w, d); });
-    row("entropy_bonus", 3, [&] { entropy_bonus{}(terms, w, d); });
-    row("sft", 3, [&] { sft{}(terms.log_prob, {}, w, d); });
-    row("grpo", 1, [&] { grpo{}(earned, work, d); });
-    row("rloo", 1, [&] { rloo{}(earned, work, d); });
-    row("reinforce", 1, [&] { reinforce{}(memory, earned, work, d); });
-    row("kl_penalty", 4, [&] { kl_penalty{}(shaped, nothing, reward, work); });
+    // A loss reads its arrays, and reads and writes the gradient; an estimator writes the advantages.
+    const auto loss = [&](const char* name, const char* kind, std::size_t arrays, const auto& kernel,
+                          const policy_terms<T>& x) {
+        state_of<std::remove_cvref_t<decltype(kernel)>> memory{};
+        row(name, kind, arrays, [&] {
+            if constexpr (
+                requires { kernel(x, w, d); } || requires { kernel(memory, x, w, d); })
+                call(kernel, memory, x, w, d);
+            else
+                call(kernel, memory, x, w, d, work);
+        });
+    };
+    const auto estimator = [&](const char* name, const char* kind, std::size_t arrays, const auto& kernel,
+                               const advantage_terms<T>& x) {
+        state_of<std::remove_cvref_t<decltype(kernel)>> memory{};
+        row(name, kind, arrays, [&] { call(kernel, memory, x, work, d); });
+    };
+    loss("policy_gradient_loss", "elementwise", 4, policy_gradient_loss{}, terms);
+    loss("is_reinforce", "exponential", 5, is_reinforce{}, with_old);
+    loss("ppo_clip", "exponential", 5, ppo_clip{}, with_old);
+    loss("two_sided_clip", "exponential", 5, two_sided_clip{}, with_old);
+    loss("cispo", "exponential", 5, cispo{}, with_old);
+    loss("sapo", "exponential", 5, sapo{}, with_old);
+    loss("gspo", "exponential", 5, gspo{}, with_old);
+    loss("gspo_token", "exponential", 5, gspo_token{}, with_old);
+    loss("gmpo", "exponential", 5, gmpo{}, with_old);
+    loss("luspo", "exponential", 5, luspo{}, with_old);
+    loss("vespo", "exponential", 5, vespo{}, with_old);
+    loss("topr", "exponential", 5, topr{}, with_old);
+    loss("sequence_clip", "exponential", 5, sequence_clip{}, with_old);
+    loss("astar_po", "elementwise", 5, astar_po{}, terms);
+    loss("kl_cov", "sorting", 5, kl_cov{}, with_old);
+    loss("clip_cov", "sorting", 5, clip_cov{}, with_old);
+    loss("kl_loss k1", "elementwise", 4, kl_loss{.estimator = kl_estimator::k1}, terms);
+    loss("kl_loss k2", "elementwise", 4, kl_loss{}, terms);
+    loss("kl_loss k3", "exponential", 4, kl_loss{.estimator = kl_estimator::k3}, terms);
+    loss("entropy_bonus", "elementwise", 3, entropy_bonus{}, terms);
+    row("value_loss", "elementwise", 4, [&] { value_loss{.rule = value_rule::squared}(values, w, d); });
+    row("value_loss clipped", "elementwise", 5, [&] { value_loss{}(values, w, d); });
+    row("value_loss huber", "elementwise", 4, [&] { value_loss{.rule = value_rule::huber}(values, w, d); });
+    row("sft", "elementwise", 3, [&] { sft{}(p, {}, w, d); });
+    row("sft dft", "exponential", 3, [&] { sft{.kind = sft_kind::dft}(p, {}, w, d); });
+    row("dpo", "exponential", 4, [&] { dpo{}(preferred, work, d); });
+    estimator("reinforce", "other", 1, reinforce{}, earned);
+    estimator("rloo", "other", 1, rloo{}, earned);
+    estimator("grpo", "other", 1, grpo{}, earned);
+    estimator("process_grpo", "other", 2, process_grpo{.group_size = 4}, by_step);
+    estimator("gdpo", "other", 1, gdpo{}, earned);
+    estimator("reinforce_plus_plus", "other", 2, reinforce_plus_plus{}, by_step);
+    estimator("remax", "other", 1, remax{}, earned);
+    estimator("opo", "other", 1, opo{}, earned);
+    estimator("gpg", "other", 1, gpg{}, earned);
+    estimator("bnpo", "other", 1, bnpo{.low = -10, .high = 10}, earned);
+    estimator("maligan", "other", 1, maligan{}, earned);
+    estimator("pass_at_k", "other", 1, pass_at_k{.group_size = 4, .k = 2}, earned);
+    estimator("max_second", "sorting", 1, max_second{}, earned);
+    estimator("pkpo", "sorting", 1, pkpo{.group_size = 4, .k = 2}, earned);
+    estimator("rank_rescale", "sorting", 2, rank_rescale{}, by_step);
+    estimator("gae", "other", 3, gae{}, by_step);
+    estimator("vtrace", "other", 5, vtrace{}, by_step);
+    estimator("optimal_token_baseline", "other", 3, optimal_token_baseline{}, by_step);
+    row("importance_weights", "exponential", 4, [&] { importance_weights{}(sampling, work, factor.view()); });
+    row("off_policy_mask", "other", 4, [&] { off_policy_mask{}(sampling, work, factor.view()); });
+    row("high_entropy_mask", "sorting", 3, [&] { high_entropy_mask{}(sampling, work, factor.view()); });
+    row("kl_penalty", "elementwise", 4, [&] { kl_penalty{}(shaped, nothing, whole, work); });
 }
 
 /// Discriminator losses, reward stages and row weights, on as many rows as the shape has tokens.
@@ -132,66 +216,109 @@ void measure_rows(shape s, std::size_t repeats, std::vector<result>& out) {
     std::vector<double> weight(s.size());
     rewards<T> reward;
     workspace work;
-    const auto row = [&](const char* name, std::size_t bytes, auto&& before, auto&& f) {
-        out.push_back({name, "flat", bytes, time_of(s, repeats, before, f)});
+    const auto row = [&](const char* name, const char* kind, std::size_t bytes, auto&& before, auto&& f) {
+        out.push_back({name, "flat", kind, bytes, time_of(s, repeats, before, f)});
     };
     const discriminator_terms<T> scores{.real = real.flat, .fake = fake.flat, .pairs = {own}};
-    row("bce", 6 * sizeof(T) + 4, nothing, [&] { bce{}(scores, d_real, d_fake); });
-    row("bradley_terry", 6 * sizeof(T) + 4, nothing, [&] { bradley_terry{}(scores, d_real, d_fake); });
-    row("aggregate", 12, nothing, [&] { aggregate{}(fake.length, group, work, weight); });
+    row("bce", "exponential", 6 * sizeof(T) + 4, nothing, [&] { bce{}(scores, d_real, d_fake); });
+    row("bradley_terry", "exponential", 6 * sizeof(T) + 4, nothing, [&] { bradley_terry{}(scores, d_real, d_fake); });
+    std::vector<preference_pair> pairs;  // of both sides' scores
+    std::vector<T> both(real.flat);
+    both.insert(both.end(), fake.flat.begin(), fake.flat.end());
+    for (std::uint32_t i = 0; i < s.size(); ++i)
+        pairs.push_back({.chosen = i, .rejected = i + static_cast<std::uint32_t>(s.size())});
+    row("reward_model", "exponential", 6 * sizeof(T) + 16, nothing,
+        [&] { reward_model{}(reward_model_terms<T>{.score = both, .pairs = pairs}, work, std::span<T>(written)); });
+    row("aggregate", "other", 12, nothing, [&] { aggregate{}(fake.length, group, work, weight); });
     const shaping_terms<T> terms{.score = fake.flat, .log_prob = fake.view(), .truncated = truncated, .group = group};
     const auto begin = [&] {
         reward.begin(fake.length);
         std::ranges::copy(fake.flat, reward.add_outcome("reward").begin());
     };
-    const auto stage = [&](const char* name, std::size_t bytes, const auto& kernel) {
+    const auto stage = [&](const char* name, const char* kind, std::size_t bytes, const auto& kernel) {
         state_of<std::remove_cvref_t<decltype(kernel)>> memory;
-        row(name, bytes, begin, [&] { call(kernel, memory, terms, nothing, reward, work); });
+        row(name, kind, bytes, begin, [&] { call(kernel, memory, terms, nothing, reward, work); });
     };
-    stage("logit_reward", sizeof(T) + 8, logit_reward{});
-    stage("log_d_reward", sizeof(T) + 8, log_d_reward{});
-    stage("neg_log_one_minus_d_reward", sizeof(T) + 8, neg_log_one_minus_d_reward{});
-    stage("missing_eos", 1 + 8, missing_eos{});
-    stage("clip_reward", 8 + 8, clip_reward{.limit = 2});
-    stage("group_normalize", 4 + 8 + 8, group_normalize{});
-    stage("running_normalize", 8 + 8, running_normalize{});
+    stage("logit_reward", "elementwise", sizeof(T) + 8, logit_reward{});
+    stage("log_d_reward", "exponential", sizeof(T) + 8, log_d_reward{});
+    stage("neg_log_one_minus_d_reward", "exponential", sizeof(T) + 8, neg_log_one_minus_d_reward{});
+    stage("missing_eos", "elementwise", 1 + 8, missing_eos{});
+    stage("clip_reward", "elementwise", 8 + 8, clip_reward{.limit = 2});
+    stage("group_normalize", "other", 4 + 8 + 8, group_normalize{});
+    stage("running_normalize", "other", 8 + 8, running_normalize{});
 }
 
 }  // namespace
 
+/// The slowest kernel of a kind, in units of memcpy, and the one that gains least on LibTorch.
+struct summary {
+    double copies = 0, gain = 1e9;
+    std::string slowest = "-", least = "-";
+
+    std::string text() const {
+        return fmt::format("at most {:.1f}x memcpy ({}){}", copies, slowest,
+                           least == "-" ? "" : fmt::format(", at least {:.1f}x less than LibTorch ({})", gain, least));
+    }
+};
+
 int main(int argc, char** argv) {
-    std::string json, only = "both";
+    std::string json, layout = "both", type = "both", only;
     std::size_t repeats = 101;
     CLI::App app(
-        "ns a token of each kernel, one thread; memcpy moves the bytes that the kernel reads and writes. Kernels of "
-        "layout `flat` take whole rows: as many as the shape has tokens");
+        "ns a token of each kernel, one thread. memcpy: one that moves the bytes that the kernel reads and writes. "
+        "LibTorch: forward and backward of the same formula, one thread. Kernels of layout `flat` take whole rows: as "
+        "many as the shape has tokens");
     app.add_option("--json", json, "write results here");
-    app.add_option("--layout", only, "of token arrays")->check(CLI::IsMember({"packed", "padded", "both"}));
+    app.add_option("--layout", layout, "of token arrays")->check(CLI::IsMember({"packed", "padded", "both"}));
+    app.add_option("--type", type, "of arrays")->check(CLI::IsMember({"float", "double", "both"}));
+    app.add_option("--shape", only, "rows x tokens (default: all three)")
+        ->check(CLI::IsMember({"64x128", "64x1024", "8x32768"}));
     app.add_option("--repeats", repeats, "runs of which the median is taken")->check(CLI::Range(1, 100000));
     CLI11_PARSE(app, argc, argv);
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-    rlgaf::table table({"kernel", "layout", "shape", "type", "ns/token", "memcpy", "ratio"});
-    const auto run = [&]<class T>(T, shape s, const char* type) {
+    rlgaf::table table(
+        {"kernel", "kind", "layout", "shape", "type", "ns/token", "memcpy", "ratio", "LibTorch", "gain"});
+    std::map<std::string, summary> worst;  // of 64x1024 in float
+    std::optional<rlgaf::atomic_file> file;
+    const auto measure = [&]<class T>(T, shape s, const char* type_name) {
         const std::string shape_name = fmt::format("{}x{}", s.rows, s.tokens);
+        if ((!only.empty() && only != shape_name) || (type != "both" && type != type_name)) return;
+        fmt::print(stderr, "{} {}\n", shape_name, type_name);
         std::vector<result> results;
-        if (only != "padded") measure_tokens<T>(s, false, repeats, results);
-        if (only != "packed") measure_tokens<T>(s, true, repeats, results);
+        if (layout != "padded") measure_tokens<T>(s, false, repeats, results);
+        if (layout != "packed") measure_tokens<T>(s, true, repeats, results);
         measure_rows<T>(s, repeats, results);
+        std::map<std::string, double> torch_ns;
         for (const result& r : results) {
             const double copy = memcpy_ns(s, r.bytes, repeats);
-            table.row({r.name, r.layout, shape_name, type, fmt::format("{:.2f}", r.ns), fmt::format("{:.2f}", copy),
-                       fmt::format("{:.1f}", r.ns / copy)});
-            rows.push_back({{"name", r.name}, {"shape", shape_name}, {"dtype", type}, {"layout", r.layout}});
-            rows.back().update({{"ns_per_token", r.ns}, {"memcpy_ns_per_token", copy}});
+            if (!torch_ns.contains(r.name)) torch_ns[r.name] = torch_time(r.name, s, sizeof(T) == 8, repeats);
+            const double torch = torch_ns[r.name];
+            const bool compared = torch > 0;
+            table.row({r.name, r.kind, r.layout, shape_name, type_name, fmt::format("{:.2f}", r.ns),
+                       fmt::format("{:.2f}", copy), fmt::format("{:.1f}", r.ns / copy),
+                       compared ? fmt::format("{:.2f}", torch) : "-",
+                       compared ? fmt::format("{:.1f}", torch / r.ns) : "-"});
+            rows.push_back({{"name", r.name}, {"shape", shape_name}, {"dtype", type_name}, {"layout", r.layout}});
+            rows.back().update({{"kind", r.kind}, {"ns_per_token", r.ns}, {"memcpy_ns_per_token", copy}});
+            rows.back()["torch_ns_per_token"] = compared ? nlohmann::ordered_json(torch) : nlohmann::ordered_json();
+            if (shape_name != "64x1024" || sizeof(T) != 4) continue;
+            summary& w = worst[r.kind];
+            if (r.ns / copy > w.copies) w.copies = r.ns / copy, w.slowest = r.name;
+            if (compared && torch / r.ns < w.gain) w.gain = torch / r.ns, w.least = r.name;
         }
     };
-    for (const shape s : {shape{64, 128}, shape{64, 1024}, shape{8, 32768}}) {
-        run(float{}, s, "float");
-        run(double{}, s, "double");
-    }
-    fmt::print("{}", table.text());
     try {
-        if (!json.empty()) rlgaf::write_file_atomically(json, nlohmann::ordered_json{{"kernels", rows}}.dump(2) + "\n");
+        if (!json.empty()) file.emplace(json);
+        for (const shape s : {shape{64, 128}, shape{64, 1024}, shape{8, 32768}}) {
+            measure(float{}, s, "float");
+            measure(double{}, s, "double");
+        }
+        fmt::print("{}", table.text());
+        for (const auto& [kind, w] : worst) fmt::print("64x1024 float, {}: {}\n", kind, w.text());
+        if (file) {
+            file->write(nlohmann::ordered_json{{"kernels", rows}}.dump(2) + "\n");
+            file->commit();
+        }
     } catch (const std::exception& e) {
         fmt::print(stderr, "{}\n", e.what());
         return 1;

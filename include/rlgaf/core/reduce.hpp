@@ -4,6 +4,7 @@
 
 #include "rlgaf/core/component.hpp"
 #include "rlgaf/core/ragged_view.hpp"
+#include "rlgaf/core/token_map.hpp"
 
 /// Reductions: always in double, in storage order.
 namespace rlgaf::inline RLGAF_ABI {
@@ -59,7 +60,9 @@ double masked_row_sum(const ragged_view<T>& x, const mask_view& mask, std::size_
     const auto row = x.row(b);
     double total = 0;
     if (mask.empty()) {
-        for (const auto v : row) total += static_cast<double>(v);
+        detail::lane_sum lanes;
+        lanes.add(row.data(), row.size());
+        total = lanes.total();
     } else {
         const auto m = mask.row(b);
         for (std::size_t t = 0; t < row.size(); ++t)

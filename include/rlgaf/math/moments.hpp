@@ -76,6 +76,24 @@ struct ema_moments {
     }
 };
 
+/// Moments of the unmasked tokens, in two passes.
+template <class T>
+moments token_moments(const ragged_view<const T>& x, const mask_view& mask) noexcept {
+    using detail::token_numbers;
+    moments m;
+    const auto sums = detail::sum_tokens<1>(x, mask, [](T v) { return token_numbers<1, T>{{v}}; });
+    if (sums.tokens == 0) return m;
+    m.count = sums.tokens;
+    m.mean = sums.sum[0] / m.count;
+    const T near = static_cast<T>(m.mean);  // the mean as a T; what it lacks is taken out again
+    const auto spread = detail::sum_tokens<2>(x, mask, [near](T v) {
+        return token_numbers<2, T>{{v - near, (v - near) * (v - near)}};
+    });
+    const double squares = spread.sum[1] - spread.sum[0] * spread.sum[0] / m.count;
+    m.squares = squares > 0 ? squares : 0;
+    return m;
+}
+
 enum class variance_kind { bessel, biased };
 
 /// Shifts and scales the unmasked tokens to mean 0 (unless keep_mean) and deviation 1.
@@ -89,16 +107,7 @@ struct whiten {
     template <class T>
     moments operator()(const ragged_view<T>& x, const mask_view& mask) const {
         detail::check_same_shape_if_given(x, mask, "whiten", "mask");
-        moments m;
-        for_each_token(x, mask, [&](std::size_t b, std::size_t t) {
-            m.mean += static_cast<double>(x.row(b)[t]);
-            m.count += 1;
-        });
-        if (m.count > 0) m.mean /= m.count;
-        for_each_token(x, mask, [&](std::size_t b, std::size_t t) {
-            const double d = static_cast<double>(x.row(b)[t]) - m.mean;
-            m.squares += d * d;
-        });
+        const moments m = token_moments(ragged_view<const T>(x), mask);
         const double deviation = std::sqrt(kind == variance_kind::bessel ? m.variance() : m.biased_variance());
         const double scale = m.count < 2 || is_constant(deviation, m.mean) ? 1 : 1 / deviation;
         const double shift = keep_mean ? m.mean : 0;

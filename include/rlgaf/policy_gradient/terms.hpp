@@ -2,6 +2,8 @@
 #include <cmath>
 
 #include "rlgaf/core/reduce.hpp"
+#include "rlgaf/core/token_map.hpp"
+#include "rlgaf/math/moments.hpp"
 #include "rlgaf/math/rewards.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -73,29 +75,8 @@ void check_policy_terms(const policy_terms<T>& terms, std::span<const double> ro
 /// Fills the stats of finished advantages.
 template <class T>
 advantage_stats summarize(const ragged_view<T>& advantage, const mask_view& mask, double constant_groups) {
-    advantage_stats stats{.constant_groups = constant_groups};
-    double n = 0, squares = 0;
-    for (std::size_t b = 0; b < advantage.rows(); ++b) {
-        const auto row = advantage.row(b);
-        const included_tokens included(mask, b);
-        for (std::size_t t = 0; t < row.size(); ++t)
-            if (included[t]) {
-                stats.mean += static_cast<double>(row[t]);
-                n += 1;
-            }
-    }
-    if (n > 0) stats.mean /= n;
-    for (std::size_t b = 0; b < advantage.rows(); ++b) {
-        const auto row = advantage.row(b);
-        const included_tokens included(mask, b);
-        for (std::size_t t = 0; t < row.size(); ++t)
-            if (included[t]) {
-                const double d = static_cast<double>(row[t]) - stats.mean;
-                squares += d * d;
-            }
-    }
-    stats.deviation = n > 1 ? std::sqrt(squares / (n - 1)) : 0;
-    return stats;
+    const moments m = token_moments(ragged_view<const T>(advantage), mask);
+    return {.mean = m.mean, .deviation = m.deviation(), .constant_groups = constant_groups};
 }
 
 /// Writes value[b] on every unmasked token of row b and 0 elsewhere.
@@ -103,9 +84,34 @@ template <class T>
 void broadcast_rows(std::span<const double> value, const mask_view& mask, const ragged_view<T>& out) {
     for (std::size_t b = 0; b < out.rows(); ++b) {
         const auto row = out.row(b);
-        const included_tokens included(mask, b);
-        for (std::size_t t = 0; t < row.size(); ++t) row[t] = included[t] ? static_cast<T>(value[b]) : T{0};
+        const T v = static_cast<T>(value[b]);
+        if (mask.empty()) {
+            for (T& x : row) x = v;
+        } else {
+            const std::uint8_t* included = mask.row(b).data();
+            for (std::size_t t = 0; t < row.size(); ++t) row[t] = included[t] != 0 ? v : T{0};
+        }
     }
+}
+
+/// What estimators that give every token of a row the same advantage end with: broadcast_rows, and the stats from the
+/// rows.
+template <class T>
+advantage_stats finish_rows(std::span<const double> value, const mask_view& mask, const ragged_view<T>& out,
+                            double constant_groups) {
+    broadcast_rows(value, mask, out);
+    advantage_stats stats{.constant_groups = constant_groups};
+    double tokens = 0, squares = 0;
+    const auto for_each_row = [&](auto&& f) {
+        for (std::size_t b = 0; b < out.rows(); ++b)
+            f(static_cast<double>(static_cast<T>(value[b])),
+              static_cast<double>(mask.empty() ? out.length(b) : count_included(mask.row(b).data(), out.length(b))));
+    };
+    for_each_row([&](double v, double n) { stats.mean += n * v, tokens += n; });
+    if (tokens > 0) stats.mean /= tokens;
+    for_each_row([&](double v, double n) { squares += n * (v - stats.mean) * (v - stats.mean); });
+    stats.deviation = tokens > 1 ? std::sqrt(squares / (tokens - 1)) : 0;
+    return stats;
 }
 
 }  // namespace detail

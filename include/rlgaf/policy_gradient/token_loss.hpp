@@ -1,38 +1,15 @@
 #pragma once
 #include "rlgaf/core/exponential.hpp"
 #include "rlgaf/core/scalar.hpp"
+#include "rlgaf/core/token_map.hpp"
 #include "rlgaf/policy_gradient/terms.hpp"
 
-/// The loop that token-level losses share. It works on blocks of a row that stay in the first-level cache, in the storage
-/// type and without branches, so that compilers turn it into vector code; sums are taken in double.
+/// The loop that token-level policy losses share: map_tokens with ratios, factors and counts of clips.
 namespace rlgaf::inline RLGAF_ABI::detail {
-
-inline constexpr std::size_t block_tokens = 128;
 
 /// An integer as wide as T: comparisons of T and counts of them stay in the same vector lanes.
 template <class T>
 using lane_int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
-
-/// A sum in double, eight at a time.
-class lane_sum {
-public:
-    template <class T>
-    void add(const T* x, std::size_t n) noexcept {
-        std::size_t i = 0;
-        for (; i + lanes <= n; i += lanes)
-            for (std::size_t k = 0; k < lanes; ++k) lane_[k] += static_cast<double>(x[i + k]);
-        for (; i < n; ++i) lane_[0] += static_cast<double>(x[i]);
-    }
-    double total() const noexcept {
-        double sum = 0;
-        for (const double v : lane_) sum += v;
-        return sum;
-    }
-
-private:
-    static constexpr std::size_t lanes = 8;
-    double lane_[lanes] = {};
-};
 
 /// What the formula of a token-level loss reads.
 template <class T>
@@ -140,13 +117,7 @@ policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const doubl
             stats.clipped_low += static_cast<double>(clips % 256);
             stats.clipped_high += static_cast<double>(clips / 256 % 256);
             stats.clipped_dual += static_cast<double>(clips / 65536);
-            if (mask) {
-                std::size_t included = 0;
-                for (std::size_t i = 0; i < n; ++i) included += mask[first + i] != 0;
-                stats.tokens += static_cast<double>(included);
-            } else {
-                stats.tokens += static_cast<double>(n);
-            }
+            stats.tokens += static_cast<double>(mask ? count_included(mask + first, n) : n);
         }
     }
     stats.loss = loss.total();

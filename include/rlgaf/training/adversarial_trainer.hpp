@@ -181,11 +181,12 @@ private:
 
         if (who.policy) {
             const policy_update_report done = std::apply(
-                [&](auto&... regularizer) {
+                [&](auto&... other) {
                     return update_policy(policy_, round_, options.policy, key, advantage,
-                                         find_part<role::policy_loss>(part_, default_loss_), regularizer...);
+                                         find_part<role::policy_loss>(part_, default_loss_), other...);
                 },
-                parts_of_role<role::policy_regularizer>(part_));
+                std::tuple_cat(parts_of_role<role::token_factor>(part_),
+                               parts_of_role<role::policy_regularizer>(part_)));
             describe_policy(done, report);
         }
         report.policy_seconds = lap();

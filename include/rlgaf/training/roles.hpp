@@ -62,7 +62,8 @@ struct roll_out_options {
     rollout_options sampling{};
     bool recompute_old = false;  ///< evaluate old log-probs instead of trusting the sampler's
     double importance_cap =
-        2;  ///< > 0: with recompute_old, tokens weigh min(cap, exp(old - sampled)) in the policy's loss
+        2;  ///< > 0: with recompute_old, tokens weigh min(cap, exp(old - sampled)) in the policy's loss, unless a
+            ///< component like importance_weights takes that on
     std::size_t micro_batch_rows = 0;  ///< rows a forward pass at most; 0: all
 
     void check() const {

@@ -1,4 +1,5 @@
 #pragma once
+#include "rlgaf/policy_gradient/token_factor.hpp"
 #include "rlgaf/training/roles.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -65,6 +66,37 @@ constexpr bool row_separable() {
         return false;
 }
 
+/// Fills token_factor with what the components of that role make of it. They take the place of roll_out's weights.
+template <policy_backend P, class... Parts>
+void weigh_tokens(P& policy, trajectories<P>& t, ragged_view<const typename P::scalar> advantage,
+                  std::size_t micro_batch_rows, Parts&... parts) {
+    using T = typename P::scalar;
+    t.token_factor.assign(lengths(t.batch), T{1});
+    t.has_token_factor = true;
+    factor_terms<T> terms{.log_prob = std::as_const(t.old_log_prob).view(),
+                          .old_log_prob = std::as_const(t.old_log_prob).view(),
+                          .behaviour_log_prob = behaviour_log_prob(t.batch),
+                          .advantage = advantage,
+                          .mask = mask_of(t.batch)};
+    [[maybe_unused]] ragged_buffer<T> entropy;
+    const auto weigh = [&](auto& part) {
+        using C = decltype(part.component);
+        if constexpr (component_of<C, role::token_factor>) {
+            if constexpr (needs_entropy<C>())
+                if (terms.entropy.empty()) {
+                    ragged_buffer<T> unused;
+                    unused.assign(lengths(t.batch));
+                    entropy.assign(lengths(t.batch));
+                    evaluate_in_parts(policy, t.batch, {.log_prob = unused.view(), .entropy = entropy.view()},
+                                      micro_batch_rows, t.pick);
+                    terms.entropy = std::as_const(entropy).view();
+                }
+            part(std::as_const(terms), t.work, t.token_factor.view());
+        }
+    };
+    (weigh(parts), ...);
+}
+
 }  // namespace detail
 
 /// Role 4: advantages from the round's rewards, then `epochs` x `minibatches` optimiser steps of loss and regularisers.
@@ -73,9 +105,11 @@ template <policy_backend P, class Advantage, class Loss, class... Regularizers>
 policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_update_options& options, rng_key key,
                                    part<Advantage>& advantage, part<Loss>& loss, part<Regularizers>&... regularizers) {
     using T = typename P::scalar;
-    constexpr bool with_entropy = (detail::needs_entropy<Regularizers>() || ... || false);
-    static_assert(!with_entropy || gives_entropy<P>(),
-                  "rlgaf: a regulariser needs the policy's entropy; fill policy_outputs::entropy, use "
+    constexpr bool with_factors = (component_of<Regularizers, role::token_factor> || ... || false);
+    constexpr bool with_entropy =
+        ((!component_of<Regularizers, role::token_factor> && detail::needs_entropy<Regularizers>()) || ... || false);
+    static_assert(!(detail::needs_entropy<Regularizers>() || ... || false) || gives_entropy<P>(),
+                  "rlgaf: a component needs the policy's entropy; fill policy_outputs::entropy, use "
                   "policy_cotangents::d_entropy and add `static constexpr bool gives_entropy = true;` to the policy");
     options.check();
     const std::size_t n = rows(t.batch);
@@ -99,11 +133,14 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
         report.advantage = advantage(earned, t.work, advantages.view(), t.returns.view());
     else
         report.advantage = advantage(earned, t.work, advantages.view());
-    if constexpr (sizeof...(Regularizers) == 0) {
+    if constexpr (!(component_of<Regularizers, role::policy_regularizer> || ... || detail::needs_reference<Loss>())) {
         bool flat = true;
         for (const T a : advantages.flat()) flat = flat && a == 0;
         if (flat) return report;
     }
+
+    if constexpr (with_factors)
+        detail::weigh_tokens(policy, t, std::as_const(advantages).view(), options.micro_batch_rows, regularizers...);
 
     ragged_buffer<T> log_prob, entropy, d_log_prob, d_entropy, old_part, advantage_part, reference_part, factor_part;
     std::vector<std::uint32_t> count, group_part;
@@ -159,30 +196,33 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
             options.aggregation(count, {group_part, t.group_count}, t.work, weight);
 
             constexpr bool separable =
-                detail::row_separable<Loss>() && (detail::row_separable<Regularizers>() && ... && true);
+                detail::row_separable<Loss>() &&
+                ((component_of<Regularizers, role::token_factor> || detail::row_separable<Regularizers>()) && ... &&
+                 true);
             policy.discard();  // what an error left behind
-            accumulate_gradient(policy, batch, outputs, cotangents, options.micro_batch_rows, separable, picked,
-                                [&](std::size_t first, std::size_t size) {
-                                    const policy_terms<T> part_terms = terms.slice(first, size);
-                                    const std::span<const double> part_weight(weight.data() + first, size);
-                                    const ragged_view<T> d = d_log_prob.view().slice(first, size);
-                                    if constexpr (detail::takes<Loss, const policy_terms<T>&, std::span<const double>,
-                                                                const ragged_view<T>&, workspace&>())
-                                        report.loss.merge(loss(part_terms, part_weight, d, t.work));
-                                    else
-                                        report.loss.merge(loss(part_terms, part_weight, d));
-                                    [[maybe_unused]] const auto add = [&](auto& regularizer) {
-                                        using C = decltype(regularizer.component);
-                                        if constexpr (detail::has_rows_of_its_own<C>())
-                                            return;
-                                        else if constexpr (detail::needs_entropy<C>())
-                                            report.regularizer.merge(regularizer(part_terms, part_weight,
-                                                                                 d_entropy.view().slice(first, size)));
-                                        else
-                                            report.regularizer.merge(regularizer(part_terms, part_weight, d));
-                                    };
-                                    (add(regularizers), ...);
-                                });
+            accumulate_gradient(
+                policy, batch, outputs, cotangents, options.micro_batch_rows, separable, picked,
+                [&](std::size_t first, std::size_t size) {
+                    const policy_terms<T> part_terms = terms.slice(first, size);
+                    const std::span<const double> part_weight(weight.data() + first, size);
+                    const ragged_view<T> d = d_log_prob.view().slice(first, size);
+                    if constexpr (detail::takes<Loss, const policy_terms<T>&, std::span<const double>,
+                                                const ragged_view<T>&, workspace&>())
+                        report.loss.merge(loss(part_terms, part_weight, d, t.work));
+                    else
+                        report.loss.merge(loss(part_terms, part_weight, d));
+                    [[maybe_unused]] const auto add = [&](auto& regularizer) {
+                        using C = decltype(regularizer.component);
+                        if constexpr (detail::has_rows_of_its_own<C>() || component_of<C, role::token_factor>)
+                            return;
+                        else if constexpr (detail::needs_entropy<C>())
+                            report.regularizer.merge(
+                                regularizer(part_terms, part_weight, d_entropy.view().slice(first, size)));
+                        else
+                            report.regularizer.merge(regularizer(part_terms, part_weight, d));
+                    };
+                    (add(regularizers), ...);
+                });
             [[maybe_unused]] const auto mix = [&](auto& regularizer) {
                 if constexpr (detail::has_rows_of_its_own<decltype(regularizer.component)>())
                     report.regularizer.loss += regularizer.component.accumulate(policy, key, options.micro_batch_rows);

@@ -61,8 +61,8 @@ struct grpo {
             else if (scale != reward_scale::none)
                 work.a[i] /= deviation + epsilon;
         }
-        detail::broadcast_rows(std::span<const double>(work.a), terms.mask, advantage);
-        return detail::summarize(advantage, terms.mask, filled > 0 ? constant / filled : 0);
+        return detail::finish_rows(std::span<const double>(work.a), terms.mask, advantage,
+                                   filled > 0 ? constant / filled : 0);
     }
 };
 

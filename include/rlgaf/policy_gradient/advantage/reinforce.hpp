@@ -1,6 +1,6 @@
 #pragma once
 #include "rlgaf/math/moments.hpp"
-#include "rlgaf/policy_gradient/advantage/center.hpp"
+#include "rlgaf/policy_gradient/advantage/token_reward.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -42,23 +42,25 @@ struct reinforce {
     advantage_stats operator()(state& memory, const advantage_terms<T>& terms, workspace& work,
                                const ragged_view<T>& advantage) const {
         check();
-        detail::check_advantage_terms(terms, advantage, "reinforce");
+        detail::check_token_rewards(terms, advantage, "reinforce");
         const std::size_t rows = advantage.rows();
-        const reward_view<T>& reward = terms.reward;
-        if (!reward.bootstrap.empty())
-            detail::check_size(reward.bootstrap.size(), rows, "reinforce", "terms.reward.bootstrap");
 
         // work.a: return of the row from its first token, NaN where the row takes no part.
         // work.d, work.e: sum and number of the returns at each token position.
         work.a.assign(rows, std::numeric_limits<double>::quiet_NaN());
         work.d.clear();
         work.e.clear();
+        const bool flat = discount == 1 && terms.reward.token.empty() && baseline != reinforce_baseline::per_step;
         for (std::size_t i = 0; i < rows; ++i) {
+            if (flat) {
+                if (detail::has_token(advantage, terms.mask, i)) work.a[i] = detail::row_return(terms.reward, i);
+                continue;
+            }
             if (work.d.size() < advantage.length(i)) {
                 work.d.resize(advantage.length(i), 0.0);
                 work.e.resize(advantage.length(i), 0.0);
             }
-            for_each_return(terms, i, advantage.length(i), [&](std::size_t t, double to_go) {
+            detail::for_each_return(terms, i, advantage.length(i), discount, [&](std::size_t t, double to_go) {
                 work.a[i] = to_go;
                 work.d[t] += to_go;
                 work.e[t] += 1;
@@ -73,39 +75,20 @@ struct reinforce {
                 memory.weight = ema_decay * memory.weight + (1 - ema_decay);
             }
         }
+        const bool constant = returns.count > 0 && is_constant(returns.deviation(), returns.mean);
+        if (flat) {  // every token of a row has the same return
+            for (double& v : work.a) v = is_nan(&v) ? 0 : centred(v, b);
+            return detail::finish_rows(std::span<const double>(work.a), terms.mask, advantage, constant ? 1 : 0);
+        }
         for (std::size_t i = 0; i < rows; ++i) {
             const auto out = advantage.row(i);
             for (T& v : out) v = 0;
-            for_each_return(terms, i, out.size(), [&](std::size_t t, double to_go) {
+            detail::for_each_return(terms, i, out.size(), discount, [&](std::size_t t, double to_go) {
                 out[t] = static_cast<T>(
                     centred(to_go, baseline == reinforce_baseline::per_step ? work.d[t] / work.e[t] : b));
             });
         }
-        const bool constant = returns.count > 0 && is_constant(returns.deviation(), returns.mean);
-        return detail::summarize(advantage, terms.mask, constant ? 1.0 : 0.0);
-    }
-
-private:
-    /// Calls f(token, return) for the unmasked tokens of row i, the last one first; not at all if no reward applies.
-    template <class T, class F>
-    void for_each_return(const advantage_terms<T>& terms, std::size_t i, std::size_t length, F&& f) const {
-        const reward_view<T>& reward = terms.reward;
-        double to_go = reward.bootstrap.empty() ? 0 : discount * reward.bootstrap[i];
-        bool applies = !reward.token.empty() || reward.outcome.empty();
-        for (const outcome_reward& r : reward.outcome)
-            if (!is_nan(&r.value[i])) {
-                to_go += r.value[i];
-                applies = true;
-            }
-        if (!applies) return;
-        bool last = true;
-        for (std::size_t t = length; t-- > 0;) {
-            if (!terms.mask.empty() && !terms.mask.row(i)[t]) continue;
-            if (!last) to_go *= discount;
-            if (!reward.token.empty()) to_go += static_cast<double>(reward.token.row(i)[t]);
-            f(t, to_go);
-            last = false;
-        }
+        return detail::summarize(advantage, terms.mask, constant ? 1 : 0);
     }
 };
 

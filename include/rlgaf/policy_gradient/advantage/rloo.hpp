@@ -35,8 +35,8 @@ struct rloo {
             constant += count[g] > 0 && is_constant(spread[g], work.b[g]);
         }
         detail::nan_to_zero(work.a);
-        detail::broadcast_rows(std::span<const double>(work.a), terms.mask, advantage);
-        return detail::summarize(advantage, terms.mask, filled > 0 ? constant / filled : 0);
+        return detail::finish_rows(std::span<const double>(work.a), terms.mask, advantage,
+                                   filled > 0 ? constant / filled : 0);
     }
 };
 

@@ -1,0 +1,139 @@
+#pragma once
+#include <cstdint>
+#include <utility>
+
+#include "rlgaf/core/ragged_view.hpp"
+
+/// Elementwise work on ragged arrays. It goes in blocks of a row that stay in the first-level cache, in the storage type
+/// and without branches, so that compilers turn it into vector code; sums are taken in double.
+namespace rlgaf::inline RLGAF_ABI::detail {
+
+inline constexpr std::size_t block_tokens = 128;
+
+/// A sum in double, eight at a time.
+class lane_sum {
+public:
+    template <class T>
+    void add(const T* x, std::size_t n) noexcept {
+        std::size_t i = 0;
+        for (; i + lanes <= n; i += lanes)
+            for (std::size_t k = 0; k < lanes; ++k) lane_[k] += static_cast<double>(x[i + k]);
+        for (; i < n; ++i) lane_[0] += static_cast<double>(x[i]);
+    }
+    double total() const noexcept {
+        double sum = 0;
+        for (const double v : lane_) sum += v;
+        return sum;
+    }
+
+private:
+    static constexpr std::size_t lanes = 8;
+    double lane_[lanes] = {};
+};
+
+/// What the formula of map_tokens gives for a token.
+template <std::size_t Sums, class T>
+struct token_term {
+    T out;        ///< added to the output array
+    T sum[Sums];  ///< each summed over all tokens
+};
+template <std::size_t Sums>
+struct token_sums {
+    double sum[Sums] = {};
+    double tokens = 0;  ///< unmasked ones
+};
+
+inline std::size_t count_included(const std::uint8_t* mask, std::size_t n) noexcept {
+    std::size_t included = 0;
+    for (std::size_t i = 0; i < n; ++i) included += mask[i] != 0;
+    return included;
+}
+
+/// out += formula(w, x...).out for every unmasked token, w: the row's weight, x: its elements of `in`. Masked slots of
+/// `in` have no influence, those of `out` keep what they have. The formula is arithmetic and comparisons that are used
+/// once. Shapes: all [B, length]; row_weight [B]. The caller has checked them.
+template <std::size_t Sums, class T, class Formula, class... In>
+token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_view& mask, std::span<const double> row_weight,
+                            Formula&& formula, const In&... in) {
+    constexpr std::size_t inputs = sizeof...(In);
+    token_sums<Sums> result;
+    lane_sum total[Sums];
+    T copy[inputs][block_tokens], value[Sums][block_tokens], taken[block_tokens];
+    const auto each = [&]<std::size_t... K>(std::index_sequence<K...>) {
+        for (std::size_t b = 0; b < out.rows(); ++b) {
+            const auto out_row = out.row(b);
+            const T* row[inputs] = {in.row(b).data()...};
+            const std::uint8_t* mask_row = mask.empty() ? nullptr : mask.row(b).data();
+            const T w = static_cast<T>(row_weight[b]);
+            for (std::size_t first = 0; first < out_row.size(); first += block_tokens) {
+                const std::size_t n = out_row.size() - first < block_tokens ? out_row.size() - first : block_tokens;
+                const T* x[inputs] = {row[K] + first...};
+                T* const o = out_row.data() + first;
+                if (mask_row) {  // what is masked becomes a harmless number
+                    for (std::size_t i = 0; i < n; ++i) {
+                        const bool included = mask_row[first + i] != 0;
+                        taken[i] = included ? T{1} : T{0};
+                        ((copy[K][i] = included ? x[K][i] : T{0}), ...);
+                    }
+                    ((x[K] = copy[K]), ...);
+                    T term[block_tokens];
+                    for (std::size_t i = 0; i < n; ++i) {
+                        const token_term<Sums, T> t = formula(w, x[K][i]...);
+                        term[i] = t.out;
+                        for (std::size_t s = 0; s < Sums; ++s) value[s][i] = t.sum[s] * taken[i];
+                    }
+                    for (std::size_t i = 0; i < n; ++i) o[i] = taken[i] != 0 ? o[i] + term[i] : o[i];
+                    result.tokens += static_cast<double>(count_included(mask_row + first, n));
+                } else {
+                    T term[block_tokens];
+                    for (std::size_t i = 0; i < n; ++i) {
+                        const token_term<Sums, T> t = formula(w, x[K][i]...);
+                        term[i] = t.out;
+                        for (std::size_t s = 0; s < Sums; ++s) value[s][i] = t.sum[s];
+                    }
+                    for (std::size_t i = 0; i < n; ++i) o[i] += term[i];
+                    result.tokens += static_cast<double>(n);
+                }
+                for (std::size_t s = 0; s < Sums; ++s) total[s].add(value[s], n);
+            }
+        }
+    };
+    each(std::make_index_sequence<inputs>{});
+    for (std::size_t s = 0; s < Sums; ++s) result.sum[s] = total[s].total();
+    return result;
+}
+
+/// What the formula of sum_tokens gives for a token.
+template <std::size_t Sums, class T>
+struct token_numbers {
+    T sum[Sums];
+};
+
+/// Sums of formula(x) over the unmasked tokens.
+template <std::size_t Sums, class T, class Formula>
+token_sums<Sums> sum_tokens(const ragged_view<const T>& x, const mask_view& mask, Formula&& formula) {
+    token_sums<Sums> result;
+    lane_sum total[Sums];
+    T value[Sums][block_tokens];
+    for (std::size_t b = 0; b < x.rows(); ++b) {
+        const auto row = x.row(b);
+        const std::uint8_t* mask_row = mask.empty() ? nullptr : mask.row(b).data();
+        for (std::size_t first = 0; first < row.size(); first += block_tokens) {
+            const std::size_t n = row.size() - first < block_tokens ? row.size() - first : block_tokens;
+            const T* const in = row.data() + first;
+            for (std::size_t i = 0; i < n; ++i) {
+                const token_numbers<Sums, T> t = formula(in[i]);
+                for (std::size_t s = 0; s < Sums; ++s) value[s][i] = t.sum[s];
+            }
+            if (mask_row)
+                for (std::size_t s = 0; s < Sums; ++s)
+                    for (std::size_t i = 0; i < n; ++i) value[s][i] = mask_row[first + i] != 0 ? value[s][i] : T{0};
+            for (std::size_t s = 0; s < Sums; ++s) total[s].add(value[s], n);
+            result.tokens += static_cast<double>(mask_row ? count_included(mask_row + first, n) : n);
+        }
+    }
+    for (std::size_t s = 0; s < Sums; ++s) result.sum[s] = total[s].total();
+    return result;
+}
+
+}  // namespace rlgaf::inline RLGAF_ABI::detail
