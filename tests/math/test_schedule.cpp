@@ -5,6 +5,7 @@
 
 using namespace rlgaf_test;
 using rlgaf::adaptive_kl;
+using rlgaf::kl_step_rule;
 using rlgaf::schedule;
 using rlgaf::schedule_shape;
 
@@ -76,4 +77,61 @@ TEST_CASE("adaptive_kl refuses options out of range, and a KL that is not a numb
             "rlgaf::adaptive_kl: kl_per_sequence: expected a number, got nan");
     REQUIRE(state.beta == 0.1);
     REQUIRE_THROWS_AS(adaptive_kl{.horizon = 0}(state, 1, 8), rlgaf::option_error);
+}
+
+TEST_CASE("kl_step_rule halves below target / 1.5 and doubles above 1.5 target (Schulman et al. 2017, section 4)") {
+    const kl_step_rule rule{.initial = 1, .target_per_token = 0.03};
+    kl_step_rule::state state;
+    REQUIRE(rule(state, 0.03) == 1);
+    REQUIRE(rule(state, 0.046) == 2);
+    REQUIRE(rule(state, infinity) == 4);
+    REQUIRE(rule(state, 0.0199) == 2);
+    REQUIRE(rule(state, -0.1) == 1);        // a k1 estimate may be negative
+    REQUIRE(rule(state, 0.03 / 1.5) == 1);  // the bounds themselves
+    REQUIRE(rule(state, 0.03 * 1.5) == 1);
+    REQUIRE(state.beta == 1);
+
+    double* visited = nullptr;
+    auto archive = [&](std::string_view name, double& x) {
+        REQUIRE(name == "beta");
+        visited = &x;
+    };
+    state.visit(archive);
+    REQUIRE(visited == &state.beta);
+}
+
+TEST_CASE("kl_step_rule comes back from a thousand halvings and a thousand doublings") {
+    const kl_step_rule rule{.initial = 1, .target_per_token = 0.01, .lowest = 1e-3, .highest = 1e3};
+    kl_step_rule::state state;
+    for (int i = 0; i < 2000; ++i) rule(state, 0);
+    REQUIRE(state.beta == 1e-3);
+    REQUIRE(rule(state, 1) == 2e-3);
+    for (int i = 0; i < 2000; ++i) rule(state, 1);
+    REQUIRE(state.beta == 1e3);
+    REQUIRE(rule(state, 0) == 500);
+}
+
+TEST_CASE("Trap: the KL controllers' units; the same run means another thing per token and per sequence") {
+    // Rows of 200 tokens at 0.03 nats a token: on target for Ziegler's 6 nats a row, three times over for 0.01 a token.
+    const double per_token = 0.03, per_sequence = 200 * per_token;
+    adaptive_kl::state sequence, misused;
+    kl_step_rule::state token;
+    REQUIRE(gap(adaptive_kl{.initial = 1, .target_per_sequence = 6}(sequence, per_sequence, 256), 1) < 1e-12);
+    REQUIRE(kl_step_rule{.initial = 1, .target_per_token = 0.01}(token, per_token) == 2);
+    REQUIRE(adaptive_kl{.initial = 1, .target_per_sequence = 6}(misused, per_token, 256) < 1);  // pushes the wrong way
+}
+
+TEST_CASE("kl_step_rule refuses options out of range, and a KL that is not a number") {
+    for (const double x : {0.0, -1.0, not_a_number}) {
+        REQUIRE(refuses(kl_step_rule{.initial = x}, "kl_step_rule", "initial"));
+        REQUIRE(refuses(kl_step_rule{.target_per_token = x}, "kl_step_rule", "target_per_token"));
+        REQUIRE(refuses(kl_step_rule{.lowest = x}, "kl_step_rule", "lowest"));
+        REQUIRE(refuses(kl_step_rule{.highest = x}, "kl_step_rule", "highest"));
+    }
+    REQUIRE(refuses(kl_step_rule{.initial = 2, .highest = 1}, "kl_step_rule", "initial"));
+    kl_step_rule::state state{.beta = 0.1};
+    REQUIRE(message_of<rlgaf::numeric_error>([&] { kl_step_rule{}(state, not_a_number); }) ==
+            "rlgaf::kl_step_rule: kl_per_token: expected a number, got nan");
+    REQUIRE(state.beta == 0.1);
+    REQUIRE_THROWS_AS(kl_step_rule{.lowest = 0}(state, 1), rlgaf::option_error);
 }

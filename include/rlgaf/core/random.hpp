@@ -36,7 +36,8 @@ enum class stream : std::uint16_t {
     initialization,  ///< first parameter values
     environment,     ///< transitions of an environment
     user,            ///< free for the user
-    discriminator    ///< which fresh samples a discriminator step takes
+    discriminator,   ///< which fresh samples a discriminator step takes
+    selection        ///< tokens that a loss picks at random
 };
 
 /// Names one step of one run: everything random in it follows from this key and the sample's own id.

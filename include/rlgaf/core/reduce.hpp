@@ -54,21 +54,17 @@ std::span<T> row_if_given(const ragged_view<T>& x, std::size_t b) noexcept {
     return x.empty() ? std::span<T>{} : x.row(b);
 }
 
+/// The mask of row b alone, or none.
+inline mask_view row_mask(const mask_view& mask, std::size_t b) { return mask.empty() ? mask : mask.slice(b, 1); }
+
 /// Sum over the tokens of one row that the mask includes.
 template <class T>
-double masked_row_sum(const ragged_view<T>& x, const mask_view& mask, std::size_t b) noexcept {
-    const auto row = x.row(b);
-    double total = 0;
-    if (mask.empty()) {
-        detail::lane_sum lanes;
-        lanes.add(row.data(), row.size());
-        total = lanes.total();
-    } else {
-        const auto m = mask.row(b);
-        for (std::size_t t = 0; t < row.size(); ++t)
-            if (m[t]) total += static_cast<double>(row[t]);
-    }
-    return total;
+double masked_row_sum(const ragged_view<T>& x, const mask_view& mask, std::size_t b) {
+    using value = std::remove_const_t<T>;
+    return detail::sum_tokens<1>(
+               row_mask(mask, b), [](value v) { return detail::token_numbers<1, value>{{v}}; },
+               ragged_view<const value>(x.slice(b, 1)))
+        .sum[0];
 }
 
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -109,29 +109,35 @@ struct token_numbers {
     T sum[Sums];
 };
 
-/// Sums of formula(x) over the unmasked tokens.
-template <std::size_t Sums, class T, class Formula>
-token_sums<Sums> sum_tokens(const ragged_view<const T>& x, const mask_view& mask, Formula&& formula) {
+/// Sums of formula(x...) over the unmasked tokens, x: the elements of `first_in` and `in`.
+template <std::size_t Sums, class T, class Formula, class... In>
+token_sums<Sums> sum_tokens(const mask_view& mask, Formula&& formula, const ragged_view<const T>& first_in,
+                            const In&... in) {
+    constexpr std::size_t inputs = 1 + sizeof...(In);
     token_sums<Sums> result;
     lane_sum total[Sums];
     T value[Sums][block_tokens];
-    for (std::size_t b = 0; b < x.rows(); ++b) {
-        const auto row = x.row(b);
-        const std::uint8_t* mask_row = mask.empty() ? nullptr : mask.row(b).data();
-        for (std::size_t first = 0; first < row.size(); first += block_tokens) {
-            const std::size_t n = row.size() - first < block_tokens ? row.size() - first : block_tokens;
-            const T* const in = row.data() + first;
-            for (std::size_t i = 0; i < n; ++i) {
-                const token_numbers<Sums, T> t = formula(in[i]);
-                for (std::size_t s = 0; s < Sums; ++s) value[s][i] = t.sum[s];
+    const auto each = [&]<std::size_t... K>(std::index_sequence<K...>) {
+        for (std::size_t b = 0; b < first_in.rows(); ++b) {
+            const std::size_t length = first_in.length(b);
+            const T* const row[inputs] = {first_in.row(b).data(), in.row(b).data()...};
+            const std::uint8_t* mask_row = mask.empty() ? nullptr : mask.row(b).data();
+            for (std::size_t first = 0; first < length; first += block_tokens) {
+                const std::size_t n = length - first < block_tokens ? length - first : block_tokens;
+                const T* const x[inputs] = {row[K] + first...};
+                for (std::size_t i = 0; i < n; ++i) {
+                    const token_numbers<Sums, T> t = formula(x[K][i]...);
+                    for (std::size_t s = 0; s < Sums; ++s) value[s][i] = t.sum[s];
+                }
+                if (mask_row)
+                    for (std::size_t s = 0; s < Sums; ++s)
+                        for (std::size_t i = 0; i < n; ++i) value[s][i] = mask_row[first + i] != 0 ? value[s][i] : T{0};
+                for (std::size_t s = 0; s < Sums; ++s) total[s].add(value[s], n);
+                result.tokens += static_cast<double>(mask_row ? count_included(mask_row + first, n) : n);
             }
-            if (mask_row)
-                for (std::size_t s = 0; s < Sums; ++s)
-                    for (std::size_t i = 0; i < n; ++i) value[s][i] = mask_row[first + i] != 0 ? value[s][i] : T{0};
-            for (std::size_t s = 0; s < Sums; ++s) total[s].add(value[s], n);
-            result.tokens += static_cast<double>(mask_row ? count_included(mask_row + first, n) : n);
         }
-    }
+    };
+    each(std::make_index_sequence<inputs>{});
     for (std::size_t s = 0; s < Sums; ++s) result.sum[s] = total[s].total();
     return result;
 }

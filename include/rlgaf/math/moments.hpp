@@ -81,14 +81,18 @@ template <class T>
 moments token_moments(const ragged_view<const T>& x, const mask_view& mask) noexcept {
     using detail::token_numbers;
     moments m;
-    const auto sums = detail::sum_tokens<1>(x, mask, [](T v) { return token_numbers<1, T>{{v}}; });
+    const auto sums = detail::sum_tokens<1>(
+        mask, [](T v) { return token_numbers<1, T>{{v}}; }, x);
     if (sums.tokens == 0) return m;
     m.count = sums.tokens;
     m.mean = sums.sum[0] / m.count;
     const T near = static_cast<T>(m.mean);  // the mean as a T; what it lacks is taken out again
-    const auto spread = detail::sum_tokens<2>(x, mask, [near](T v) {
-        return token_numbers<2, T>{{v - near, (v - near) * (v - near)}};
-    });
+    const auto spread = detail::sum_tokens<2>(
+        mask,
+        [near](T v) {
+            return token_numbers<2, T>{{v - near, (v - near) * (v - near)}};
+        },
+        x);
     const double squares = spread.sum[1] - spread.sum[0] * spread.sum[0] / m.count;
     m.squares = squares > 0 ? squares : 0;
     return m;

@@ -73,4 +73,43 @@ struct adaptive_kl {
     }
 };
 
+/// Halves or doubles a KL coefficient: the rule of PPO with a KL penalty.
+/// Formula: beta /= 2 if kl < target / 1.5;  beta *= 2 if kl > 1.5 target;  held within [lowest, highest] (the paper has
+///          no bounds, and halving for ever ends at 0, which doubles to 0). For the next step.
+/// Units:   nats per TOKEN, the step's mean of KL(old || new); adaptive_kl's target is per sequence.
+/// At kinks: a kl of exactly target / 1.5 or 1.5 target changes nothing.
+/// Source:  Schulman et al. 2017, arXiv 1707.06347, section 4.
+struct kl_step_rule {
+    double initial = 1;              ///< first coefficient, in [lowest, highest]
+    double target_per_token = 0.01;  ///< nats, > 0; the paper tries 0.003 to 0.03
+    double lowest = 1e-6;            ///< > 0
+    double highest = 1e6;            ///< >= lowest
+
+    struct state {
+        double beta = 0;  ///< 0 before the first step
+        template <class Archive>
+        void visit(Archive& a) {
+            a("beta", beta);
+        }
+    };
+    void check() const {
+        detail::check_option(lowest > 0, "kl_step_rule", "lowest", "positive", lowest);
+        detail::check_option(highest >= lowest, "kl_step_rule", "highest", "at least .lowest", highest);
+        detail::check_option(initial >= lowest && initial <= highest, "kl_step_rule", "initial",
+                             "in [.lowest, .highest]", initial);
+        detail::check_option(target_per_token > 0, "kl_step_rule", "target_per_token", "positive nats",
+                             target_per_token);
+    }
+    /// Takes in one measured step; returns the coefficient for the next. Errors: numeric_error if it measured NaN.
+    double operator()(state& s, double kl_per_token) const {
+        check();
+        if (is_nan(&kl_per_token)) [[unlikely]]
+            fail(error_kind::numeric, "kl_step_rule", "kl_per_token", "a number", "nan");
+        if (s.beta == 0) s.beta = initial;
+        if (kl_per_token < target_per_token / 1.5) s.beta = std::fmax(s.beta / 2, lowest);
+        if (kl_per_token > target_per_token * 1.5) s.beta = std::fmin(s.beta * 2, highest);
+        return s.beta;
+    }
+};
+
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -1,4 +1,5 @@
 #pragma once
+#include "rlgaf/core/finite.hpp"
 #include "rlgaf/policy_gradient/kl.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -25,15 +26,55 @@ struct entropy_bonus {
         check();
         detail::check_policy_terms(terms, row_weight, d_entropy, "entropy_bonus");
         detail::check_same_shape(terms.log_prob, terms.entropy, "entropy_bonus", "terms.entropy");
-        regularizer_stats stats;
-        for_each_token(terms.entropy, terms.mask, [&](std::size_t b, std::size_t t) {
-            const double weight = coefficient * row_weight[b], h = static_cast<double>(terms.entropy.row(b)[t]);
-            stats.loss -= weight * h;
-            stats.value += h;
-            stats.tokens += 1;
-            d_entropy.row(b)[t] += static_cast<T>(-weight);
-        });
-        return stats;
+        const T c = static_cast<T>(coefficient);
+        const auto sums = detail::map_tokens<2>(
+            d_entropy, terms.mask, row_weight,
+            [c](T w, T h) {
+                return detail::token_term<2, T>{-c * w, {-c * w * h, h}};
+            },
+            terms.entropy);
+        return {.loss = sums.sum[0], .value = sums.sum[1], .tokens = sums.tokens};
+    }
+};
+
+/// Moves the coefficient of an entropy bonus so that the entropy stays above a floor: for entropy_bonus::coefficient.
+/// Formula: after a step of mean entropy H:  c += delta if H <= target, else c -= delta;  c is held within [lowest,
+///          highest];  the next step's coefficient is c if H <= target, else 0.
+/// Units:   nats per token, the mean over the whole step: regularizer_stats::value / tokens.
+/// Errors:  option_error; numeric_error if it measured NaN.
+/// Source:  He et al. 2025 (Skywork-OR1), arXiv 2505.22312; TRL: use_adaptive_entropy.
+struct adaptive_entropy {
+    double initial = 0;    ///< c before the first step, in [lowest, highest]
+    double target = 0.2;   ///< nats, >= 0; tune it to the vocabulary
+    double delta = 0.005;  ///< > 0
+    double lowest = 0;     ///< >= 0
+    double highest = 1;    ///< >= lowest
+
+    struct state {
+        double coefficient = 0;   ///< c
+        std::uint64_t steps = 0;  ///< taken in
+        template <class Archive>
+        void visit(Archive& a) {
+            a("coefficient", coefficient), a("steps", steps);
+        }
+    };
+    void check() const {
+        detail::check_option(lowest >= 0, "adaptive_entropy", "lowest", "0 or positive", lowest);
+        detail::check_option(highest >= lowest, "adaptive_entropy", "highest", "at least .lowest", highest);
+        detail::check_option(initial >= lowest && initial <= highest, "adaptive_entropy", "initial",
+                             "in [.lowest, .highest]", initial);
+        detail::check_option(target >= 0, "adaptive_entropy", "target", "0 or positive nats", target);
+        detail::check_option(delta > 0, "adaptive_entropy", "delta", "positive", delta);
+    }
+    /// Takes in one measured step; returns the coefficient for the next.
+    double operator()(state& s, double mean_entropy) const {
+        check();
+        if (is_nan(&mean_entropy)) [[unlikely]]
+            fail(error_kind::numeric, "adaptive_entropy", "mean_entropy", "a number", "nan");
+        const bool low = mean_entropy <= target;
+        const double c = (s.steps++ == 0 ? initial : s.coefficient) + (low ? delta : -delta);
+        s.coefficient = std::fmin(std::fmax(c, lowest), highest);
+        return low ? s.coefficient : 0;
     }
 };
 

@@ -16,25 +16,6 @@ void check_row_terms(const policy_terms<T>& terms, std::span<const double> row_w
     check_same_shape(terms.log_prob, terms.old_log_prob, function, "terms.old_log_prob");
 }
 
-/// Sum over the row's unmasked tokens.
-template <class T>
-double row_sum(const ragged_view<const T>& x, const mask_view& mask, std::size_t b) {
-    const auto row = x.row(b);
-    lane_sum sum;
-    if (mask.empty()) {
-        sum.add(row.data(), row.size());
-        return sum.total();
-    }
-    const std::uint8_t* in = mask.row(b).data();
-    T taken[block_tokens];
-    for (std::size_t first = 0; first < row.size(); first += block_tokens) {
-        const std::size_t n = row.size() - first < block_tokens ? row.size() - first : block_tokens;
-        for (std::size_t i = 0; i < n; ++i) taken[i] = in[first + i] != 0 ? row[first + i] : T{0};
-        sum.add(taken, n);
-    }
-    return sum.total();
-}
-
 /// Sum over the row's unmasked tokens of log_prob - old_log_prob, each held within [low, high]; adds their k3 to kl.
 template <class T>
 double held_log_ratio(const policy_terms<T>& terms, std::size_t b, T low, T high, lane_sum& kl) {
@@ -85,15 +66,12 @@ struct row_input {
 /// All but log_ratio; tokens = 0 where the row has nothing to teach.
 template <class T>
 row_input read_row(const policy_terms<T>& terms, std::size_t b) {
-    std::size_t n = terms.log_prob.length(b);
-    if (!terms.mask.empty()) {
-        n = 0;
-        for (const std::uint8_t m : terms.mask.row(b)) n += m != 0;
-    }
+    const std::size_t length = terms.log_prob.length(b);
+    const std::size_t n = terms.mask.empty() ? length : count_included(terms.mask.row(b).data(), length);
     if (n == 0) return {};
     row_input row{.tokens = static_cast<double>(n)};
-    row.factor = terms.token_factor.empty() ? row.tokens : row_sum(terms.token_factor, terms.mask, b);
-    row.advantage = row_sum(terms.advantage, terms.mask, b) / row.tokens;
+    row.factor = terms.token_factor.empty() ? row.tokens : masked_row_sum(terms.token_factor, terms.mask, b);
+    row.advantage = masked_row_sum(terms.advantage, terms.mask, b) / row.tokens;
     return row;
 }
 

@@ -41,7 +41,8 @@ struct row_pointers {
 };
 
 /// L = sum of w_i f_it l(formula) over unmasked tokens; adds the gradient; fills all stats. `formula` maps
-/// token_input<T> to token_output<T> by arithmetic and single comparisons only. Without WithRatio old_log_prob is not
+/// token_input<T> to token_output<T> by arithmetic and comparisons that are used once; masked tokens go through it with
+/// ratio 1 and advantage 0, where clips must be 0. Without WithRatio old_log_prob is not
 /// read.
 /// NaN passes through.
 template <bool WithRatio, class T, class Formula>

@@ -133,7 +133,7 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
         report.advantage = advantage(earned, t.work, advantages.view(), t.returns.view());
     else
         report.advantage = advantage(earned, t.work, advantages.view());
-    if constexpr (!(component_of<Regularizers, role::policy_regularizer> || ... || detail::needs_reference<Loss>())) {
+    if constexpr (!(component_of<Regularizers, role::policy_regularizer> || ... || needs_reference<Loss>())) {
         bool flat = true;
         for (const T a : advantages.flat()) flat = flat && a == 0;
         if (flat) return report;

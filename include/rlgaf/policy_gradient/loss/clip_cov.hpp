@@ -110,7 +110,7 @@ private:
         });
         const std::size_t candidates = pairs.size() / 2, most = detail::picked_count(fraction, work.a.size());
         const std::size_t count = most < candidates ? most : candidates;
-        const random_stream random({seed, static_cast<std::uint32_t>(memory.draws++)}, stream::shuffle, own_sample);
+        const random_stream random({seed, static_cast<std::uint32_t>(memory.draws++)}, stream::selection);
         for (std::size_t i = 0; i < count; ++i) {
             const std::size_t j = i + random.below(candidates - i, i & 0xFFFFFFu, static_cast<std::uint32_t>(i >> 24));
             const std::size_t row = pairs[2 * i], token = pairs[2 * i + 1];
@@ -119,7 +119,7 @@ private:
         }
         pairs.resize(2 * count);
     }
-    static constexpr std::uint64_t own_sample = 0xC11Bu;
+    /// Apart from the numbers of whatever else shuffles by the same seed.
 };
 
 }  // namespace rlgaf::inline RLGAF_ABI

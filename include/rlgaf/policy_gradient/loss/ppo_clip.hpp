@@ -1,4 +1,5 @@
 #pragma once
+#include "rlgaf/policy_gradient/ratio_bounds.hpp"
 #include "rlgaf/policy_gradient/token_loss.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -32,16 +33,14 @@ struct ppo_clip {
     policy_loss_stats operator()(const policy_terms<T>& terms, std::span<const double> row_weight,
                                  const ragged_view<T>& d_log_prob) const {
         check();
-        const T lowest = static_cast<T>(1 - clip_low), highest = static_cast<T>(1 + clip_high);
-        const T ceiling = dual_clip > 0 ? static_cast<T>(dual_clip) : std::numeric_limits<T>::max();
+        const T lowest = static_cast<T>(1 - clip_low), highest = detail::ratio_bound<T>(1 + clip_high);
+        const T ceiling = detail::ratio_bound<T>(dual_clip > 0 ? dual_clip : 1e9);
         return detail::token_loss<true>(terms, row_weight, d_log_prob, "ppo_clip", [=](const auto& x) {
             const T gains = x.advantage > 0 ? T{1} : T{0}, loses = x.advantage < 0 ? T{1} : T{0};
-            const T upper = gains * highest + (1 - gains) * ceiling, lower = loses * lowest;
-            const T above = x.ratio > upper ? T{1} : T{0}, below = x.ratio < lower ? T{1} : T{0};
-            const T kept = x.ratio * (1 - above) * (1 - below);
-            return detail::token_output<T>{.value = kept + above * upper + below * lower,
-                                           .slope = kept * x.alive,
-                                           .clips = detail::clip_code(below, above * gains, above * loses)};
+            const auto r = detail::hold_ratio(x.ratio, loses * lowest, gains * highest + (1 - gains) * ceiling);
+            return detail::token_output<T>{.value = r.value,
+                                           .slope = r.free * x.alive,
+                                           .clips = detail::clip_code(r.below, r.above * gains, r.above * loses)};
         });
     }
 };
