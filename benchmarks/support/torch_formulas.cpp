@@ -30,7 +30,7 @@ Tensor whitened(const Tensor& x) { return (x - x.mean()) / (x.std() + 1e-8); }
 
 using formula = Tensor (*)(const inputs&);
 const std::map<std::string, formula>& losses() {
-    static const std::map<std::string, formula> all = {
+    static const std::map<std::string, formula> table = {
         {"policy_gradient_loss", [](const inputs& x) { return (-x.advantage * x.log_prob).mean(); }},
         {"is_reinforce",
          [](const inputs& x) { return (-x.ratio().clamp_max(2).detach() * x.advantage * x.log_prob).mean(); }},
@@ -131,12 +131,12 @@ const std::map<std::string, formula>& losses() {
         {"bradley_terry", [](const inputs& x) { return -torch::log_sigmoid(x.real - x.fake).mean(); }},
         {"reward_model", [](const inputs& x) { return -torch::log_sigmoid(x.real - x.fake).mean(); }},
     };
-    return all;
+    return table;
 }
 
 /// Without a gradient.
 const std::map<std::string, formula>& estimators() {
-    static const std::map<std::string, formula> all = {
+    static const std::map<std::string, formula> table = {
         {"grpo",
          [](const inputs& x) {
              const Tensor g = x.by_group();
@@ -203,7 +203,7 @@ const std::map<std::string, formula>& estimators() {
         {"log_d_reward", [](const inputs& x) { return torch::log_sigmoid(x.fake.detach()); }},
         {"neg_log_one_minus_d_reward", [](const inputs& x) { return -torch::log_sigmoid(-x.fake.detach()); }},
     };
-    return all;
+    return table;
 }
 
 inputs random_inputs(std::int64_t rows, std::int64_t tokens, bool wide, std::int64_t group) {

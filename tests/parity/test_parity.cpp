@@ -1,26 +1,6 @@
 // The library against its peers' own code: reference.json, which make_reference.py wrote (versions are in the file).
 // Where the two agree they agree to 1e-10; a larger tolerance stands in the entry with its reason. Where they are not
-// meant to agree the entry says `differs`, and a test case below states what holds instead:
-//
-// | what | peer | here | why |
-// |---|---|---|---|
-// | rows without tokens | TRL, and verl's GMPO, count them in the mean over rows (TRL's RLOO and GMPO losses also add their -A to the value) | not counted | masking a row must not shrink the others' gradient |
-// | constant length | verl divides by the rows that have tokens, TRL by all | by all | Dr.GRPO: one constant for every step |
-// | log-ratio beyond 20 | TRL, cleanrl, rlax: unlimited; verl: no limit in GMPO, KL-Cov and Clip-Cov, 10 in GSPO | held at 20, no gradient outside | one lost token must not make an infinity |
-// | small counts | verl and OpenRLHF add 1e-8 to sequence counts | exact | a row without tokens is named, not divided by |
-// | whitening | verl adds 1e-8 to count and variance, OpenRLHF works in single precision | exact, in double | epsilons turn rounding into signal |
-// | group of one | verl: the raw reward, in REINFORCE++'s baseline whitened with the rest; rloo_vectorized and TRL: 0 | 0 | nothing to compare with |
-// | group of equal rewards | verl, TRL, OpenRLHF: (R - mean) / (deviation + epsilon), rounding noise, up to 0.6 seen in single precision | exactly 0 | it teaches nothing |
-// | several rewards, some missing | TRL adds what is there, then centres | each is centred on the rows that it applies to | a missing reward is not a reward of 0 |
-// | GPG's scale | verl counts rewards that are not 0 | rows in groups that teach something (verl's is an option) | the paper; scores are never exactly 0 |
-// | GDPO | verl whitens over tokens | TRL's: deviation over rows | the paper: long rows weigh no more |
-// | CISPO's cap | TRL: epsilon_high is the cap itself, 0.2 if it is not set | `highest` must be 1 or more | a cap below 1 shrinks every gradient |
-// | k3 | verl clamps its value to 10 (no gradient beyond u = 2.6), TRL not at all | held beyond u = 20 | keep the gradient, stay finite |
-// | KL-Cov's penalty | verl: weighed by the importance weight, too | not touched by token_factor | as every KL term (no value here) |
-// | rejection by k1 | verl bounds sampler / policy | policy / sampler, as every other ratio | one meaning of "ratio" |
-// | GAE through a hole of the mask | OpenRLHF: steps on with V = 0 and another gamma lambda | skipped, as in verl | a tool's tokens are no steps |
-// | optimal token baseline | verl's single-turn form counts positions through holes | unmasked tokens, as its multi-turn form | the same |
-// | V-trace's advantage | rlax: a bound of its own | rho_max for both | the paper |
+// meant to agree the entry says `differs`, and a test case below states what holds instead: see differences.md.
 #include <algorithm>
 #include <fstream>
 #include <functional>

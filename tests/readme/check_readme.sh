@@ -42,11 +42,11 @@ done
 cd include/rlgaf || exit 1
 mapfile -t components < <({
     grep -rlE '^ *using role = ' policy_gradient discriminator reward_shaping --include='*.hpp'
-    find preference -name '*.hpp'
+    find preference -name '*.hpp' ! -name terms.hpp
 } | grep -v '/detail/' | sort -u)
 [[ ${#components[@]} -ge 10 ]] || complain "only ${#components[@]} headers with components were found"
 for header in "${components[@]}"; do
-    printf '%s\n' "${named[@]}" | grep -qxF "$header" || complain "$header defines a component but is not in the table"
+    grep -qxF "$header" <<< "$(printf '%s\n' "${named[@]}")" || complain "$header defines a component but is not in the table"
 done
 
 echo "README: ${#named[@]} headers named, ${#components[@]} with components; complaints: $failures"

@@ -70,7 +70,7 @@ namespace detail {
 template <class C, class... Args>
 constexpr bool takes() {
     if constexpr (stateful<C>)
-        return std::is_invocable_v<const C&, state_of<C>&, Args...>;
+        return std::is_invocable_v<const C&, typename C::state&, Args...>;
     else
         return std::is_invocable_v<const C&, Args...>;
 }

@@ -89,6 +89,13 @@ public:
         for (std::size_t b = 0; b < lengths.size(); ++b) offsets_[b + 1] = offsets_[b] + lengths[b];
         data_.assign(offsets_.back(), value);
     }
+    /// The same for the rows of a view.
+    template <class U>
+    void assign(const ragged_view<U>& shape, T value) {
+        offsets_.assign(shape.rows() + 1, 0);
+        for (std::size_t b = 0; b < shape.rows(); ++b) offsets_[b + 1] = offsets_[b] + shape.length(b);
+        data_.assign(offsets_.back(), value);
+    }
     void clear() {
         offsets_.assign(1, 0);
         data_.clear();

@@ -33,6 +33,7 @@ struct importance_stats {
 ///          (2 in verl); token, mask: IcePop 2025, arXiv 2510.18855 (0.5, 5); sequence, mask: TRL (0, 3). OpenRLHF's
 ///          seq-mask-tis is rejection{.low, .high} and then this with .high = infinity.
 struct importance_weights {
+    using role = role::token_factor;
     importance_level level = importance_level::token;
     importance_rule rule = importance_rule::truncate;
     double low = 0;                ///< >= 0

@@ -22,6 +22,7 @@ enum class rejection_level {
 /// Source:  verl, rollout_rs (decoupled_geo_rs: the defaults; decoupled_k3_rs: sequence_mean, k3, high = 0.01).
 ///          Unlike there, no count changes, and k2 and k3 have an upper bound only.
 struct rejection {
+    using role = role::token_factor;
     rejection_level level = rejection_level::sequence_mean;
     kl_estimator statistic = kl_estimator::k1;  ///< k1, k2 or k3
     double low = 0.999;                         ///< >= 0; k1 only

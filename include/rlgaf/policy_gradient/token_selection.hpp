@@ -17,7 +17,9 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Needs:   log_prob as it is now: call it again for every optimiser step.
 /// Source:  DeepSeek-AI 2025 (DeepSeek-V3.2), arXiv 2512.02556 (off-policy sequence masking); TRL: off_policy_mask_threshold.
 struct off_policy_mask {
-    double threshold = 0.5;  ///< nats, >= 0
+    using role = role::token_factor;
+    static constexpr bool every_step = true;  ///< it reads the log-probs of the moment
+    double threshold = 0.5;                   ///< nats, >= 0
 
     void check() const {
         detail::check_option(threshold >= 0, "off_policy_mask", "threshold", "0 or positive nats", threshold);
@@ -51,6 +53,8 @@ struct off_policy_mask {
 /// Needs:   all rows of the step at once: a quantile of a micro-batch is another one.
 /// Source:  Wang et al. 2025, arXiv 2506.01939 (keep 0.2); TRL: top_entropy_quantile (1: off).
 struct high_entropy_mask {
+    using role = role::token_factor;
+    static constexpr bool needs_entropy = true;
     double keep = 0.2;  ///< share, in (0, 1]
 
     void check() const { detail::check_option(keep > 0 && keep <= 1, "high_entropy_mask", "keep", "in (0, 1]", keep); }

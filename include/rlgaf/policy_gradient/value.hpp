@@ -103,8 +103,8 @@ struct value_loss {
             [reach](T e, T apart) {  // apart: value - old_value
                 const T up = apart > reach ? reach : apart, held = up < -reach ? -reach : up;
                 const T far = e + (held - apart);
-                const T clipped = far * far > e * e ? T{1} : T{0};
-                return pieces<T>{T(0.5) * (clipped * far * far + (1 - clipped) * e * e), e * (1 - clipped), clipped};
+                const T here = e * e, there = far * far, clipped = there > here ? T{1} : T{0};
+                return pieces<T>{T(0.5) * (here >= there ? here : there), e * (1 - clipped), clipped};
             },
             terms.old_value);
     }

@@ -1,6 +1,6 @@
 #pragma once
-#include "rlgaf/policy_gradient/token_factor.hpp"
 #include "rlgaf/training/roles.hpp"
+#include "rlgaf/training/token_weights.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -43,13 +43,6 @@ void gather(const ragged_view<const T>& from, std::span<const std::size_t> pick,
     }
 }
 
-template <class C>
-constexpr bool needs_entropy() {
-    if constexpr (requires { C::needs_entropy; })
-        return C::needs_entropy;
-    else
-        return false;
-}
 /// Regularisers that bring rows of their own and accumulate a gradient themselves (see ptx).
 template <class C>
 constexpr bool has_rows_of_its_own() {
@@ -64,37 +57,6 @@ constexpr bool row_separable() {
         return C::row_separable;
     else
         return false;
-}
-
-/// Fills token_factor with what the components of that role make of it. They take the place of roll_out's weights.
-template <policy_backend P, class... Parts>
-void weigh_tokens(P& policy, trajectories<P>& t, ragged_view<const typename P::scalar> advantage,
-                  std::size_t micro_batch_rows, Parts&... parts) {
-    using T = typename P::scalar;
-    t.token_factor.assign(lengths(t.batch), T{1});
-    t.has_token_factor = true;
-    factor_terms<T> terms{.log_prob = std::as_const(t.old_log_prob).view(),
-                          .old_log_prob = std::as_const(t.old_log_prob).view(),
-                          .behaviour_log_prob = behaviour_log_prob(t.batch),
-                          .advantage = advantage,
-                          .mask = mask_of(t.batch)};
-    [[maybe_unused]] ragged_buffer<T> entropy;
-    const auto weigh = [&](auto& part) {
-        using C = decltype(part.component);
-        if constexpr (component_of<C, role::token_factor>) {
-            if constexpr (needs_entropy<C>())
-                if (terms.entropy.empty()) {
-                    ragged_buffer<T> unused;
-                    unused.assign(lengths(t.batch));
-                    entropy.assign(lengths(t.batch));
-                    evaluate_in_parts(policy, t.batch, {.log_prob = unused.view(), .entropy = entropy.view()},
-                                      micro_batch_rows, t.pick);
-                    terms.entropy = std::as_const(entropy).view();
-                }
-            part(std::as_const(terms), t.work, t.token_factor.view());
-        }
-    };
-    (weigh(parts), ...);
 }
 
 }  // namespace detail
@@ -142,7 +104,8 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
     if constexpr (with_factors)
         detail::weigh_tokens(policy, t, std::as_const(advantages).view(), options.micro_batch_rows, regularizers...);
 
-    ragged_buffer<T> log_prob, entropy, d_log_prob, d_entropy, old_part, advantage_part, reference_part, factor_part;
+    ragged_buffer<T> log_prob, entropy, d_log_prob, d_entropy, old_part, advantage_part, reference_part, factor_part,
+        factor_now;
     std::vector<std::uint32_t> count, group_part;
     std::vector<double> weight;
     std::vector<std::size_t> order(n), picked;
@@ -203,7 +166,9 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
             accumulate_gradient(
                 policy, batch, outputs, cotangents, options.micro_batch_rows, separable, picked,
                 [&](std::size_t first, std::size_t size) {
-                    const policy_terms<T> part_terms = terms.slice(first, size);
+                    policy_terms<T> part_terms = terms.slice(first, size);
+                    detail::weigh_now(part_terms, detail::slice_if_given(behaviour_log_prob(batch), first, size),
+                                      t.work, factor_now, regularizers...);
                     const std::span<const double> part_weight(weight.data() + first, size);
                     const ragged_view<T> d = d_log_prob.view().slice(first, size);
                     if constexpr (detail::takes<Loss, const policy_terms<T>&, std::span<const double>,

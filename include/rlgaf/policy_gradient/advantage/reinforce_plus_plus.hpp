@@ -6,7 +6,7 @@ namespace rlgaf::inline RLGAF_ABI {
 
 /// REINFORCE++: rewards to go, or group-centred rewards, whitened over all tokens of the step.
 /// Formula: group_baseline off: x_t = r_t + discount x_{t+1} over unmasked tokens; the row's outcomes are paid at its
-///          last unmasked token, `bootstrap` after it. Masked tokens are skipped (in verl a hole cuts the returns off).
+///          last unmasked token, `bootstrap` after it. Masked tokens are skipped (before verl 0.9 a hole cut the returns off).
 ///          group_baseline on: x_t = R_i - mean_g on every token; token rewards are part of R, `bootstrap` is not.
 ///          A = (x - mean) / deviation over the step's unmasked tokens, so that long rows weigh more.
 /// Shapes:  advantage [B, length], overwritten; masked tokens get 0.
