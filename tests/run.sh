@@ -60,7 +60,7 @@ if attempt configure "$main_dir" -DCMAKE_BUILD_TYPE=Release; then
     attempt build "$main_dir" all
     has_target "$main_dir" torch_tests || say "LibTorch is not there: its tests are skipped"
     has_target "$main_dir" unit_tests || attempt missing_tests
-    check "$main_dir"
+    check "$main_dir" -E '^build\.header_sets$'  # clang does those; here every test includes its header first
 fi
 
 phase "g++ with address and undefined-behaviour sanitizers: unit tests and small models"
