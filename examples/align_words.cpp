@@ -1,6 +1,6 @@
 // A small language model that knows five languages learns to speak one of them from 500 demonstrations that it never
 // trains on: it only sees the reward of a discriminator that is trained beside it. Compared with supervised
-// fine-tuning.
+// fine-tuning and, if asked for, with RLHF.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -14,6 +14,7 @@
 #include "rlgaf/rlgaf.hpp"
 #include "support/frontier.hpp"
 #include "support/results.hpp"
+#include "support/rlhf.hpp"
 #include "support/words.hpp"
 
 using namespace align_words;
@@ -25,6 +26,12 @@ struct settings {
     std::uint64_t seed = 1;
     double policy_rate = 5e-4, discriminator_rate = 5e-5, sft_rate = 5e-4, beta = 0.1;
     std::string json, picture = "runs/align_words.svg", log, save, load;
+    std::vector<std::string> methods = {"rlgaf", "rlgaf_warm", "constant_reward"};
+    rlhf_settings rlhf;
+
+    bool runs(const std::string& method) const {
+        return std::find(methods.begin(), methods.end(), method) != methods.end();
+    }
 };
 
 // Prints a line of figures and samples every few rounds.
@@ -171,24 +178,40 @@ void run_seed(const settings& s, std::uint64_t seed, results& out, std::optional
     record("sft", best, best_seconds, fmt::format("epoch {}, ", best_epoch));
     record("sft_last", tuned, trained, fmt::format("epoch {}, ", s.sft_epochs));
 
-    fmt::print("\nrlgaf: the policy never sees a demonstration, the discriminator does\n");
-    start = now();
-    policy aligned = base.clone();
-    align(aligned, base, data, letters, s, seed, log);
-    record("rlgaf", aligned, seconds(), "");
-
-    fmt::print("\nrlgaf_warm: the same, from the fine-tuned policy of epoch {} (least held-out nats)\n", warm_epoch);
-    start = now();
-    policy warm = warm_start.clone();
-    align(warm, base, data, letters, s, seed + 1000, log);
-    record("rlgaf_warm", warm, warm_seconds + seconds(), "");
+    if (s.runs("rlgaf")) {
+        fmt::print("\nrlgaf: the policy never sees a demonstration, the discriminator does\n");
+        start = now();
+        policy aligned = base.clone();
+        align(aligned, base, data, letters, s, seed, log);
+        record("rlgaf", aligned, seconds(), "");
+    }
+    if (s.runs("rlgaf_warm")) {
+        fmt::print("\nrlgaf_warm: the same, from the fine-tuned policy of epoch {} (least held-out nats)\n",
+                   warm_epoch);
+        start = now();
+        policy warm = warm_start.clone();
+        align(warm, base, data, letters, s, seed + 1000, log);
+        record("rlgaf_warm", warm, warm_seconds + seconds(), "");
+    }
     record("warm_start", warm_start, warm_seconds, fmt::format("epoch {}, ", warm_epoch));
 
-    fmt::print("\nconstant_reward: a control\n");
-    start = now();
-    policy control = base.clone();
-    align_to_constant(control, s, seed);
-    record("constant_reward", control, seconds(), "");
+    if (s.runs("constant_reward")) {
+        fmt::print("\nconstant_reward: a control\n");
+        start = now();
+        policy control = base.clone();
+        align_to_constant(control, s, seed);
+        record("constant_reward", control, seconds(), "");
+    }
+    if (s.runs("rlhf")) {
+        fmt::print("\nrlhf: the fine-tuned policy of epoch {}, then PPO against a reward model\n", warm_epoch);
+        start = now();
+        policy preferred = warm_start.clone();
+        rlhf_settings settings_of_seed = s.rlhf;
+        settings_of_seed.rounds = s.rounds;
+        settings_of_seed.seed = seed;
+        rlhf(preferred, base, data, letters, settings_of_seed, log);
+        record("rlhf", preferred, warm_seconds + seconds(), "");
+    }
 }
 
 int main(int argc, char** argv) {
@@ -215,6 +238,14 @@ int main(int argc, char** argv) {
     app.add_option("--discriminator-rate", s.discriminator_rate, "learning rate of the discriminator");
     app.add_option("--sft-rate", s.sft_rate, "learning rate of fine-tuning");
     app.add_option("--beta", s.beta, "KL to the base model, in the reward");
+    app.add_option("--method", s.methods, "rlgaf, rlgaf_warm, constant_reward, rlhf: several with commas, or again")
+        ->delimiter(',')
+        ->check(CLI::IsMember({"rlgaf", "rlgaf_warm", "constant_reward", "rlhf"}))
+        ->capture_default_str();
+    app.add_option("--comparisons", s.rlhf.comparisons, "rlhf: how often the lexicon compares two samples")
+        ->check(CLI::Range(1, 10000000));
+    app.add_option("--rlhf-rate", s.rlhf.policy_rate, "rlhf: learning rate of the policy");
+    app.add_option("--kl-target", s.rlhf.kl_target, "rlhf: KL to the fine-tuned policy, nats a word");
     app.add_option("--json", s.json, "write results here");
     app.add_option("--log", s.log, "write a JSON line a round here");
     app.add_option("--picture", s.picture, "write the curve of validity against variety here (SVG)");
@@ -237,6 +268,9 @@ int main(int argc, char** argv) {
         fmt::print("valid_new_at_98: best share of new valid words at {} % or more distinct words; ", least_distinct);
         fmt::print("temperature and epoch were chosen on other samples\n");
         fmt::print("by chance: memorised, if demonstrations were as likely as any other valid word\n");
+        if (s.runs("rlhf"))
+            fmt::print("rlhf: sees the lexicon, as the judge of {} comparisons of its samples; no other method does\n",
+                       s.rlhf.comparisons);
         picture.write(all.picture("Validity against variety",
                                   "Each curve sweeps the sampling temperature from 1.0 (right) to 0.7."));
         picture.commit();

@@ -21,6 +21,17 @@ grep -q '"example": "align_words"' run.json && grep -q '"seeds": 1' run.json && 
 same() { grep -E '^(base|sft|rlgaf|rlgaf_warm) +[0-9]' "$1" | cut -c1-75; }
 [[ $(same run.txt) == "$(same again.txt)" ]] || { echo "the loaded base model is not the saved one"; exit 1; }
 
+# RLHF has a row where it is asked for, and the other methods only where they are.
+"$program" "${small[@]}" --load base --method rlhf --comparisons 3000 --json rlhf.json --log rlhf.jsonl > rlhf.txt 2> rlhf.err
+for method in base sft sft_last warm_start rlhf; do
+    grep -q "^$method " rlhf.txt || { echo "the table has no row for $method"; exit 1; }
+    grep -q "\"$method\": {" rlhf.json || { echo "the JSON file has no $method"; exit 1; }
+done
+! grep -qE '^(rlgaf|rlgaf_warm|constant_reward) ' rlhf.txt || { echo "a method ran unasked"; exit 1; }
+grep -q '^3000 comparisons, [0-9]* pairs; ' rlhf.txt && grep -q '^rlhf: sees the lexicon' rlhf.txt
+[[ $(grep -c '"critic/explained_variance"' rlhf.jsonl) -eq 3 ]]
+! grep -q '^rlhf' run.txt || { echo "RLHF ran unasked"; exit 1; }
+
 # refuse WORDS ARGUMENT...: the program fails at once, says these words, and leaves no file.
 refuse() {
     local words=$1
@@ -47,5 +58,6 @@ refuse 'empty.txt' --base empty.txt --demos few.txt
 refuse 'missing.txt' --base missing.txt
 refuse 'missing.txt' --lexicon missing.txt
 refuse 'klingon' --target klingon
+refuse 'ppo' --method rlhf,ppo
 refuse 'nowhere/base_1.safetensors' --load nowhere
 refuse 'few.txt/run.jsonl' --log few.txt/run.jsonl

@@ -27,7 +27,7 @@ concept discard = requires(S& s) {
 };
 }  // namespace scorer_has
 
-/// A discriminator, reward model or critic: one number a row. Experts are high. `evaluate` has dropout off.
+/// A discriminator or a reward model: one number a row. Experts are high. `evaluate` has dropout off.
 template <class S, class B>
 concept scorer_backend = has_scalar<S> && scorer_has::evaluate<S, B> && scorer_has::forward<S, B> &&
     scorer_has::backward<S> && scorer_has::step<S> && scorer_has::discard<S>;

@@ -9,7 +9,7 @@
 #include "rlgaf/backend/token_batch.hpp"
 #include "rlgaf/models/lstm_kernels.hpp"
 
-/// The LSTM that lstm_policy and lstm_scorer share: its parameters, its plan of work, forward and backward.
+/// The LSTM that lstm_policy, lstm_scorer and lstm_critic share: its parameters, its plan of work, forward and backward.
 ///
 /// Rows that begin alike share their states: the rows of a shard form a tree of prefixes, and each node is computed
 /// once. A policy's first tokens, the completions of one prompt and repeated rows cost little. Nodes are computed level

@@ -30,7 +30,7 @@ struct lstm_scorer_options {
     }
 };
 
-/// A discriminator, reward model or critic with one LSTM layer: reads prompt and completion, gives one number.
+/// A discriminator or reward model with one LSTM layer: reads prompt and completion, gives one number.
 ///
 /// Formula: states as in lstm_policy, after all actions are read; score = head . (mask * pooled) + head_bias.
 ///          A terminated row ends with the end-of-sequence token, a truncated one does not: they score differently.

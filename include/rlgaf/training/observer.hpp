@@ -32,11 +32,18 @@ struct round_report {
 
     double policy_loss = none, policy_grad_norm = none;
     std::size_t policy_steps = 0;
-    std::size_t discarded_steps = 0;  ///< gradients that were not finite, either side, since the run began
+    std::size_t discarded_steps = 0;  ///< gradients that were not finite, of any model, since the run began
     double kl_reference = none;       ///< k1, nats a token, at the sampling policy
     double kl_old = none, ratio_max = none, clip_low = none, clip_high = none, clip_dual = none;
     double entropy = none;                        ///< -mean log_prob of what was sampled, nats a token
     double length_mean = none, truncated = none;  ///< tokens; share of rows
+
+    double kl_sequence = none;  ///< k1 to the reference, nats a row: what adaptive_kl_penalty holds on its target
+    double kl_beta = none;      ///< what it paid for a nat
+    double value_loss = none, value_explained = none;  ///< of a critic; share of the returns' variance
+    double critic_grad_norm = none;
+    std::size_t critic_steps = 0;
+    double critic_seconds = 0;  ///< of this round
 };
 
 /// Calls f(name, value) for every number of a report. Names stay.
@@ -73,6 +80,13 @@ void for_each_metric(const round_report& r, F&& f) {
     f("length/mean", r.length_mean);
     f("length/truncated", r.truncated);
     f("health/discarded_steps", static_cast<double>(r.discarded_steps));
+    f("policy/kl_sequence", r.kl_sequence);
+    f("reward/kl_beta", r.kl_beta);
+    f("critic/loss", r.value_loss);
+    f("critic/explained_variance", r.value_explained);
+    f("critic/grad_norm", r.critic_grad_norm);
+    f("critic/steps", static_cast<double>(r.critic_steps));
+    f("timing/update_critic_s", r.critic_seconds);
 }
 
 namespace detail {

@@ -51,6 +51,15 @@ struct trajectories {
         return has_reference ? reference_log_prob.view() : ragged_view<const scalar>{};
     }
     ragged_view<const scalar> value_view() const { return has_value ? value.view() : ragged_view<const scalar>{}; }
+    /// What advantage estimators read of the round.
+    advantage_terms<scalar> earned() {
+        return {.reward = reward.view(),
+                .group = group(),
+                .mask = mask_of(batch),
+                .value = value_view(),
+                .log_prob = std::as_const(old_log_prob).view(),
+                .behaviour_log_prob = behaviour_log_prob(batch)};
+    }
     ragged_view<const scalar> factor_view() const {
         return has_token_factor ? token_factor.view() : ragged_view<const scalar>{};
     }
@@ -124,6 +133,7 @@ void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_opti
     t.truncated.resize(n);
     for (std::size_t i = 0; i < n; ++i) t.truncated[i] = end[i] == row_end::truncated;
     t.has_reference = t.has_value = false;
+    t.returns.clear();
     t.score.clear();
     t.reward.begin(lengths(t.batch));
 }

@@ -231,7 +231,8 @@ public:
 /// first token that disagrees.
 template <policy_backend P>
 void check_log_probs(P& policy, const trajectories<P>& t, bool truncated_sampling, double tolerance,
-                     std::size_t evaluate_rows, std::size_t forward_rows) {
+                     std::size_t evaluate_rows, std::size_t forward_rows,
+                     const char* function = "adversarial_trainer") {
     using T = typename P::scalar;
     if (tolerance == 0) tolerance = std::is_same_v<T, float> ? 1e-3 : 1e-9;
     ragged_buffer<T> evaluated, trained;
@@ -248,7 +249,7 @@ void check_log_probs(P& policy, const trajectories<P>& t, bool truncated_samplin
         for_each_token(a, mask_of(t.batch), [&](std::size_t r, std::size_t k) {
             const double x = static_cast<double>(a.row(r)[k]), y = static_cast<double>(b.row(r)[k]);
             if (!(std::abs(x - y) <= tolerance)) [[unlikely]]
-                fail(error_kind::numeric, "adversarial_trainer", short_text(what, " of row ", r, " token ", k),
+                fail(error_kind::numeric, function, short_text(what, " of row ", r, " token ", k),
                      short_text(x, expected), short_text(y));
         });
     };

@@ -83,12 +83,7 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
     ragged_buffer<T> advantages;
     advantages.assign(lengths(t.batch));
     advantage.component.check();
-    const advantage_terms<T> earned{.reward = t.reward.view(),
-                                    .group = t.group(),
-                                    .mask = mask,
-                                    .value = t.value_view(),
-                                    .log_prob = std::as_const(t.old_log_prob).view(),
-                                    .behaviour_log_prob = behaviour_log_prob(t.batch)};
+    const advantage_terms<T> earned = t.earned();
     t.returns.assign(lengths(t.batch));
     if constexpr (detail::takes<Advantage, const advantage_terms<T>&, workspace&, const ragged_view<T>&,
                                 const ragged_view<T>&>())

@@ -1,0 +1,123 @@
+#pragma once
+#include "rlgaf/backend/critic.hpp"
+#include "rlgaf/policy_gradient/value.hpp"
+#include "rlgaf/training/update_policy.hpp"
+
+/// The roles that a critic adds: evaluate_values before the rewards are shaped into advantages, update_critic after.
+namespace rlgaf::inline RLGAF_ABI {
+
+struct critic_update_options {
+    step_options step{.learning_rate = 1e-3, .max_norm = 1};
+    std::size_t epochs = 1;       ///< passes over the round's samples, > 0
+    std::size_t minibatches = 1;  ///< optimiser steps a pass, > 0, at most one a row
+    value_loss loss{};
+    aggregate aggregation{};
+    std::size_t micro_batch_rows = 0;  ///< rows a forward pass at most; 0: all
+
+    void check() const {
+        step.check();
+        loss.check();
+        aggregation.check();
+        detail::check_option(epochs > 0, "critic_update_options", "epochs", "at least 1", 0);
+        detail::check_option(minibatches > 0, "critic_update_options", "minibatches", "at least 1", 0);
+    }
+};
+
+struct critic_update_report {
+    value_loss_stats loss;  ///< summed over all steps
+    double explained_variance =
+        0;                      ///< of the returns, by the values that the advantages were taken to; NaN if constant
+    double grad_norm = 0;       ///< of the last step, before clipping
+    std::size_t steps = 0;      ///< applied
+    std::size_t discarded = 0;  ///< steps whose gradient was not finite
+};
+
+/// What the critic says of the round's samples. Needs a rollout; advantages need it. Errors: numeric_error.
+template <class C, policy_backend P>
+void evaluate_values(C& critic, trajectories<P>& t, std::size_t micro_batch_rows = 0) {
+    static_assert(check_critic<C, typename P::batch>());
+    t.value.assign(lengths(t.batch));
+    evaluate_in_parts(critic, t.batch, t.value.view(), micro_batch_rows, t.pick);
+    detail::check_finite(std::as_const(t.value).view(), mask_of(t.batch), "evaluate_values", "value");
+    t.has_value = true;
+}
+
+/// What the critic should have said, where the policy is not to learn yet: update_policy does the same.
+template <policy_backend P, class Advantage>
+advantage_stats estimate_returns(trajectories<P>& t, part<Advantage>& advantage) {
+    using T = typename P::scalar;
+    ragged_buffer<T> unused;
+    unused.assign(lengths(t.batch));
+    t.returns.assign(lengths(t.batch));
+    advantage.component.check();
+    return advantage(t.earned(), t.work, unused.view(), t.returns.view());
+}
+
+/// Role of RLHF: `epochs` x `minibatches` optimiser steps of the critic towards t.returns, which update_policy or
+/// estimate_returns filled. Errors: option_error if values or returns are missing.
+template <class C, policy_backend P>
+critic_update_report update_critic(C& critic, trajectories<P>& t, const critic_update_options& options, rng_key key) {
+    using T = typename P::scalar;
+    static_assert(check_critic<C, typename P::batch>());
+    options.check();
+    if (!t.has_value) [[unlikely]]
+        fail(error_kind::option, "update_critic", "trajectories", "values (call evaluate_values first)", "none");
+    detail::check_same_shape(t.value.view(), t.returns.view(), "update_critic", "returns");
+    const std::size_t n = rows(t.batch);
+    const mask_view mask = mask_of(t.batch);
+    const ragged_view<const T> old = t.value_view(), target = std::as_const(t.returns).view();
+    detail::check_finite(target, mask, "update_critic", "returns");
+    critic_update_report report;
+    report.explained_variance =
+        explained_variance(token_summary(target, mask), token_summary(target, mask, [&](std::size_t b, std::size_t k) {
+                               return static_cast<double>(target.row(b)[k]) - static_cast<double>(old.row(b)[k]);
+                           }));
+
+    ragged_buffer<T> value, d_value, old_part, target_part;
+    std::vector<std::uint32_t> count, group;
+    std::vector<double> weight;
+    std::vector<std::size_t> order(n);
+    count_up(std::span(order));
+    for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
+        const std::size_t parts = options.minibatches < n ? options.minibatches : n;
+        if (parts > 1) shuffle(std::span(order), key, epoch);
+        for (std::size_t p = 0; p < parts; ++p) {
+            const std::size_t first_row = p * n / parts, size = (p + 1) * n / parts - first_row;
+            const std::span<const std::size_t> pick(order.data() + first_row, size);
+            const typename P::batch subset = parts == 1 ? typename P::batch{} : select(t.batch, pick);
+            const typename P::batch& batch = parts == 1 ? t.batch : subset;
+            const mask_view part_mask = mask_of(batch);
+            const std::span<const std::uint32_t> length = lengths(batch);
+            detail::gather(old, pick, length, old_part);
+            detail::gather(target, pick, length, target_part);
+            value.assign(length);
+            d_value.assign(length);
+            count.resize(size);
+            count_tokens(value.view(), part_mask, std::span(count));
+            group.resize(size);
+            for (std::size_t i = 0; i < size; ++i) group[i] = t.group_id[pick[i]];
+            weight.resize(size);
+            options.aggregation(count, {group, t.group_count}, t.work, weight);
+
+            const value_terms<T> terms{.value = std::as_const(value).view(),
+                                       .old_value = std::as_const(old_part).view(),
+                                       .returns = std::as_const(target_part).view(),
+                                       .mask = part_mask};
+            critic.discard();  // what an error left behind
+            accumulate_gradient(
+                critic, batch, value.view(), d_value.view(), options.micro_batch_rows, t.pick,
+                [&](std::size_t first, std::size_t rows_now) {
+                    report.loss.merge(options.loss(terms.slice(first, rows_now),
+                                                   std::span<const double>(weight).subspan(first, rows_now),
+                                                   d_value.view().slice(first, rows_now)));
+                });
+            const step_report step = critic.step(options.step);
+            report.grad_norm = step.grad_norm;
+            report.steps += step.applied;
+            report.discarded += !step.applied;
+        }
+    }
+    return report;
+}
+
+}  // namespace rlgaf::inline RLGAF_ABI

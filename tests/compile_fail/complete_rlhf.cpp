@@ -1,0 +1,2 @@
+// expect: ok
+#include "complete_rlhf.hpp"
