@@ -83,10 +83,12 @@ inline table as_float(table x) {
         for (double& v : row) v = static_cast<double>(static_cast<float>(v));
     return x;
 }
-/// Random rows of 0 to `longest` tokens; now and then no tokens or no rows at all.
+/// Random rows of 0 to `longest` tokens; now and then no tokens, no rows at all, or a row longer than two blocks of the
+/// library's loops.
 inline table random_shape(dice& d, std::size_t most_rows, std::size_t longest) {
     table shape(d.below(most_rows + 1));
-    for (auto& row : shape) row.resize(d.chance(0.15) ? 0 : d.below(longest + 1));
+    for (auto& row : shape)
+        row.resize(d.chance(0.15) ? 0 : d.chance(0.003) ? 100 + d.below(200) : d.below(longest + 1));
     return shape;
 }
 /// 0 or 1 for every token; empty (not given) now and then.

@@ -1,5 +1,4 @@
-#include "support/catch.hpp"
-#include "training/small_language.hpp"
+#include "training/expected_gradient.hpp"
 
 /// The gradient that the library estimates (sample, shape, advantage, loss, backward) against the exact gradient of a
 /// policy whose every row can be enumerated. Unbiased estimators must meet the gradient of the expected reward, biased
@@ -9,36 +8,6 @@ using namespace rlgaf_test;
 
 namespace {
 
-using batch = token_batch<double>;
-using gradient = std::vector<double>;
-
-/// A policy that takes no steps but keeps the gradient that it would step along, and may be told what it samples.
-struct probe : ngram_policy<double> {
-    using ngram_policy<double>::ngram_policy;
-    gradient ascent;  ///< by the logits; the loss's gradient with its sign turned
-    batch scripted;
-
-    batch rollout(const no_prompts& none, std::span<const std::uint64_t> id, const rollout_options& o, rng_key key) {
-        return rows(scripted) > 0 ? scripted : ngram_policy<double>::rollout(none, id, o, key);
-    }
-    step_report step(const step_options&) {
-        const auto g = parameters()[0].gradients;
-        ascent.assign(g.begin(), g.end());
-        for (double& x : ascent) x = -x;
-        discard();
-        return {.grad_norm = 1, .applied = true};
-    }
-};
-
-probe policy_of(std::uint32_t max_length) {
-    return probe({.shape = {.vocabulary = 3, .order = 2}, .max_length = max_length, .initial_spread = 0.7, .seed = 5});
-}
-/// A reward without structure and of one sign, so that baselines matter.
-double reward_of(std::span<const std::int32_t> row) {
-    double r = 1.3, place = 1;
-    for (const std::int32_t t : row) r += std::sin(place++ * (t + 1.0));
-    return r;
-}
 double reward_of_row(const batch& b, std::size_t i) { return reward_of(b.row(i)); }
 
 /// One estimate of the gradient: roll_out, evaluate_reference if there is one, score, shape, update_policy.
@@ -67,11 +36,7 @@ struct estimator {
     }
 };
 
-/// Mean of many estimates with its standard error, an element for each logit.
-struct sample_mean {
-    gradient mean, error;
-    double largest_error() const { return *std::max_element(error.begin(), error.end()); }
-};
+/// Mean of many estimates.
 template <class Estimator>
 sample_mean average(Estimator& estimate, std::uint32_t rounds, std::uint64_t seed = 11) {
     sample_mean m;
@@ -90,59 +55,18 @@ sample_mean average(Estimator& estimate, std::uint32_t rounds, std::uint64_t see
     }
     return m;
 }
-/// Largest distance in standard errors. An element that never varies must be exact.
-double standard_errors(const sample_mean& m, const gradient& expected) {
-    double worst = m.mean.size() == expected.size() ? 0 : infinity;
-    for (std::size_t j = 0; j < expected.size(); ++j) {
-        const double d = std::abs(m.mean[j] - expected[j]);
-        worst = std::fmax(worst, d < 1e-12 ? 0 : d / m.error[j]);
-    }
-    return worst;
-}
-double length_of(const gradient& g) {
-    double squares = 0;
-    for (const double x : g) squares += x * x;
-    return std::sqrt(squares);
-}
-/// Twelve elements and a bound of 4: a right estimator fails once in a thousand seeds, and the seed is fixed. A wrong
-/// one must show: the bound is a small part of the gradient.
-void meets(const sample_mean& m, const gradient& expected) {
-    INFO("gradient " << length_of(expected) << ", largest standard error " << m.largest_error());
-    CHECK(standard_errors(m, expected) < 4);
-    CHECK(m.largest_error() < 0.03 * length_of(expected));
-}
-
-/// All ordered groups of `size` rows that the policy can say; f(probability, rows).
-template <class F>
-void for_each_group(const probe& policy, std::size_t size, F&& f) {
-    const enumerated<double> all = enumerate<double>(policy);
-    std::vector<std::size_t> pick(size, 0);
-    const std::size_t n = all.probability.size();
-    for (;;) {
-        double p = 1;
-        for (const std::size_t i : pick) p *= all.probability[i];
-        f(p, select(all.rows, pick));
-        std::size_t k = 0;
-        while (k < size && ++pick[k] == n) pick[k++] = 0;
-        if (k == size) return;
-    }
-}
 /// Expected gradient of an estimator, from the advantage that `advantage_of(rows, rewards, row, token)` gives.
 template <class F>
 gradient expectation(const probe& policy, std::size_t size, F&& advantage_of) {
-    gradient sum(policy.logits().size(), 0.0);
-    double total = 0;
-    for_each_group(policy, size, [&](double p, const batch& group) {
+    return expected_gradient(policy, policy, size, [&](const batch& group) {
         std::vector<double> reward(size);
         for (std::size_t i = 0; i < size; ++i) reward[i] = reward_of(group.row(i));
-        const gradient g = log_likelihood_gradient<double>(policy, group, [&](std::size_t i, std::size_t t) {
-            return advantage_of(group, std::as_const(reward), i, t) / static_cast<double>(size);
-        });
-        for (std::size_t j = 0; j < g.size(); ++j) sum[j] += p * g[j];
-        total += p;
+        by_token advantage(size);
+        for (std::size_t i = 0; i < size; ++i)
+            for (std::size_t t = 0; t < group.length[i]; ++t)
+                advantage[i].push_back(advantage_of(group, std::as_const(reward), i, t));
+        return advantage;
     });
-    REQUIRE(total == Approx(1).epsilon(1e-12));
-    return sum;
 }
 /// The same with the library's own path on each of these groups: no sampling error.
 template <class Advantage>
@@ -163,21 +87,6 @@ sample_mean sampled_by_library(const probe& policy, std::size_t size, Advantage 
     estimator estimate{policy, advantage, policy_gradient_loss{}, logit_reward{},
                        roll_out_options{.rows = size, .group_size = 0}};
     return average(estimate, rounds);
-}
-
-double mean_of(const std::vector<double>& x) {
-    double sum = 0;
-    for (const double v : x) sum += v;
-    return sum / static_cast<double>(x.size());
-}
-double deviation_of(const std::vector<double>& x) {
-    double squares = 0;
-    for (const double v : x) squares += (v - mean_of(x)) * (v - mean_of(x));
-    return std::sqrt(squares / static_cast<double>(x.size() - 1));
-}
-gradient scaled(gradient g, double factor) {
-    for (double& x : g) x *= factor;
-    return g;
 }
 
 }  // namespace

@@ -53,6 +53,26 @@ TEST_CASE("ptx in the trainer keeps the policy on its text; without it nothing m
     }
 }
 
+TEST_CASE("ptx draws rows of its own for every optimiser step") {
+    struct noting {
+        token_batch<double> all;
+        std::vector<std::uint64_t> seen;
+        token_batch<double> sample(std::size_t, rng_key key) {
+            seen.push_back(key.seed);
+            return all;
+        }
+    } text{rows_of<double>({{1, 0}}), {}};
+    players<double> p;
+    true_reward constant(nothing);
+    adversarial_trainer trainer{p.policy, constant, no_experts, grpo{.group_size = 4}, ppo_clip{}, ptx(text)};
+    auto options = short_run(1);
+    options.policy.epochs = options.policy.minibatches = 2;
+    trainer.run(options);
+    REQUIRE(text.seen.size() == 4);
+    std::sort(text.seen.begin(), text.seen.end());
+    REQUIRE(std::adjacent_find(text.seen.begin(), text.seen.end()) == text.seen.end());
+}
+
 TEST_CASE("ptx refuses a negative coefficient and no rows") {
     fixed_rows text{rows_of<double>({{1, 0}})};
     REQUIRE(message_of<option_error>([&] { ptx(text, {.coefficient = -1}).check(); }) ==

@@ -73,6 +73,47 @@ TEST_CASE("Importance weights, masks and selections of the library run in the tr
     REQUIRE(relative_gap(trained(o), trained(o, importance_weights{.rule = importance_rule::mask, .low = 0.9})) > 1e-6);
 }
 
+TEST_CASE("What drops nothing keeps the weights that truncated sampling needs") {
+    adversarial_options o = two_epochs(2);
+    o.recompute_old = true;
+    o.sampling.top_k = 2;
+    const std::vector<double> plain = trained(o);
+    REQUIRE(relative_gap(plain, trained(o, off_policy_mask{.threshold = 1e6})) < 1e-12);
+    REQUIRE(relative_gap(plain, trained(o, rejection{.low = 0, .high = 1e30})) < 1e-12);
+    REQUIRE(relative_gap(plain, trained(o, importance_weights{.high = o.importance_cap})) < 1e-12);
+}
+
+TEST_CASE("A comparison with the sampler wants old log-probs of the trainer's own") {
+    const auto message = [](auto component) {
+        return message_of<option_error>([&] { trained(two_epochs(1), component); });
+    };
+    const std::string expected =
+        "rlgaf::update_policy: recompute_old: expected true with a component that compares the policy with its sampler "
+        "(else both are the same numbers), got false";
+    REQUIRE(message(importance_weights{}) == expected);
+    REQUIRE(message(rejection{}) == expected);
+    REQUIRE(message(off_policy_mask{}) == "nothing thrown");
+}
+
+TEST_CASE("An estimator that weighs by itself is not weighed again") {
+    using policy_type = ngram_policy<double>;
+    policy_type policy(small_policy());
+    trajectories<policy_type> t;
+    roll_out(policy, {}, {.rows = 8, .group_size = 1, .sampling = {.top_k = 2}, .recompute_old = true}, {1, 0}, t);
+    REQUIRE(t.has_token_factor);
+    t.reward.begin(lengths(t.batch));
+    t.reward.add_outcome("one")[0] = 1;
+    t.value.assign(lengths(t.batch));
+    t.has_value = true;
+    part advantage{vtrace{}};
+    part loss{policy_gradient_loss{}};
+    update_policy(policy, t, {}, {1, 0}, advantage, loss);
+    REQUIRE_FALSE(t.has_token_factor);
+    part other{grpo{.group_size = 0}};
+    update_policy(policy, t, {}, {1, 0}, other, loss);
+    REQUIRE(t.returns.flat().empty());  // it has none, and the critic must not learn zeros
+}
+
 TEST_CASE("Losses that select among the tokens of a step get the scratch that they need") {
     players<double> untouched;
     const auto with = [](auto loss) {

@@ -9,6 +9,26 @@
 namespace rlgaf::inline RLGAF_ABI {
 namespace detail {
 
+/// An integer as wide as T: comparisons of T and counts of them stay in the same vector lanes.
+template <class T>
+using lane_int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+
+/// first ? a : b by their bits. Where g++ sees a choice between a constant and a variable it computes everything that
+/// follows for both, and vector code pays for both.
+template <class T>
+T choose(bool first, T a, T b) noexcept {
+    using bits = lane_int<T>;
+    const bits mask = -static_cast<bits>(first);
+    return __builtin_bit_cast(T, (__builtin_bit_cast(bits, a) & mask) | (__builtin_bit_cast(bits, b) & ~mask));
+}
+
+/// x within [low, high]; NaN stays NaN.
+template <class T>
+T held_within(T x, T low, T high) noexcept {
+    x = choose(x < low, low, x);
+    return choose(x > high, high, x);
+}
+
 /// exp(x) = scale (1 + r + r^2 q) with scale = 2^n and |r| <= log(2) / 2; x is held within the normal numbers.
 template <class T>
 struct split_exponential {
@@ -16,8 +36,7 @@ struct split_exponential {
 };
 
 inline split_exponential<double> split(double x) noexcept {
-    x = x < -708.0 ? -708.0 : x;
-    x = x > 709.0 ? 709.0 : x;
+    x = held_within(x, -708.0, 709.0);
     const double shifted = x * 0x1.71547652b82fep0 + 0x1.8p52;  // its last bits are n
     const double n = shifted - 0x1.8p52;
     const double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;
@@ -38,8 +57,7 @@ inline split_exponential<double> split(double x) noexcept {
 }
 
 inline split_exponential<float> split(float x) noexcept {
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
+    x = held_within(x, -87.0f, 88.0f);
     const float shifted = x * 0x1.715476p0f + 0x1.8p23f;
     const float n = shifted - 0x1.8p23f;
     const float r = (x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;

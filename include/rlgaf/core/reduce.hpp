@@ -6,7 +6,7 @@
 #include "rlgaf/core/ragged_view.hpp"
 #include "rlgaf/core/token_map.hpp"
 
-/// Reductions: always in double, in storage order.
+/// Reductions: always in double, in a fixed order.
 namespace rlgaf::inline RLGAF_ABI {
 
 template <class T>

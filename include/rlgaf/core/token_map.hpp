@@ -1,7 +1,9 @@
 #pragma once
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
+#include "rlgaf/core/exponential.hpp"
 #include "rlgaf/core/ragged_view.hpp"
 
 /// Elementwise work on ragged arrays. It goes in blocks of a row that stay in the first-level cache, in the storage type
@@ -10,15 +12,25 @@ namespace rlgaf::inline RLGAF_ABI::detail {
 
 inline constexpr std::size_t block_tokens = 128;
 
-/// A sum in double, eight at a time.
+/// The bits of a number that is 0 or positive: they are ordered as the numbers are, and NaN is above them all. Largest and
+/// smallest numbers are found by them, because compilers turn that into vector code.
+template <class T>
+lane_int<T> ordered_bits(T x) noexcept {
+    return __builtin_bit_cast(lane_int<T>, x);
+}
+
+/// A sum in double, in lanes that do not wait for each other.
 class lane_sum {
 public:
     template <class T>
     void add(const T* x, std::size_t n) noexcept {
+        double lane[lanes];  // a copy that no x can alias
+        for (std::size_t k = 0; k < lanes; ++k) lane[k] = lane_[k];
         std::size_t i = 0;
         for (; i + lanes <= n; i += lanes)
-            for (std::size_t k = 0; k < lanes; ++k) lane_[k] += static_cast<double>(x[i + k]);
-        for (; i < n; ++i) lane_[0] += static_cast<double>(x[i]);
+            for (std::size_t k = 0; k < lanes; ++k) lane[k] += static_cast<double>(x[i + k]);
+        for (std::size_t k = 0; k < lanes; ++k) lane_[k] = lane[k];
+        for (; i < n; ++i) lane_[i % lanes] += static_cast<double>(x[i]);
     }
     double total() const noexcept {
         double sum = 0;
@@ -27,7 +39,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t lanes = 8;
+    static constexpr std::size_t lanes = 16;
     double lane_[lanes] = {};
 };
 
@@ -46,6 +58,17 @@ struct token_sums {
 inline std::size_t count_included(const std::uint8_t* mask, std::size_t n) noexcept {
     std::size_t included = 0;
     for (std::size_t i = 0; i < n; ++i) included += mask[i] != 0;
+    return included;
+}
+
+/// Copies those of n elements that the mask includes to the front of `out`; returns how many.
+template <class T, class U>
+std::size_t pack_included(const T* x, const std::uint8_t* mask, std::size_t n, U* out) noexcept {
+    std::size_t included = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        out[included] = static_cast<U>(x[i]);
+        included += mask[i] != 0;
+    }
     return included;
 }
 
@@ -76,24 +99,21 @@ token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_view& mask, st
                         ((copy[K][i] = included ? x[K][i] : T{0}), ...);
                     }
                     ((x[K] = copy[K]), ...);
-                    T term[block_tokens];
-                    for (std::size_t i = 0; i < n; ++i) {
-                        const token_term<Sums, T> t = formula(w, x[K][i]...);
-                        term[i] = t.out;
-                        for (std::size_t s = 0; s < Sums; ++s) value[s][i] = t.sum[s] * taken[i];
-                    }
-                    for (std::size_t i = 0; i < n; ++i) o[i] = taken[i] != 0 ? o[i] + term[i] : o[i];
-                    result.tokens += static_cast<double>(count_included(mask_row + first, n));
-                } else {
-                    T term[block_tokens];
-                    for (std::size_t i = 0; i < n; ++i) {
-                        const token_term<Sums, T> t = formula(w, x[K][i]...);
-                        term[i] = t.out;
-                        for (std::size_t s = 0; s < Sums; ++s) value[s][i] = t.sum[s];
-                    }
-                    for (std::size_t i = 0; i < n; ++i) o[i] += term[i];
-                    result.tokens += static_cast<double>(n);
                 }
+                T term[block_tokens];
+                for (std::size_t i = 0; i < n; ++i) {
+                    const token_term<Sums, T> t = formula(w, x[K][i]...);
+                    term[i] = t.out;
+                    for (std::size_t s = 0; s < Sums; ++s) value[s][i] = t.sum[s];
+                }
+                if (mask_row) {
+                    for (std::size_t s = 0; s < Sums; ++s)
+                        for (std::size_t i = 0; i < n; ++i) value[s][i] *= taken[i];
+                    for (std::size_t i = 0; i < n; ++i) o[i] = taken[i] != 0 ? o[i] + term[i] : o[i];
+                } else {
+                    for (std::size_t i = 0; i < n; ++i) o[i] += term[i];
+                }
+                result.tokens += static_cast<double>(mask_row ? count_included(mask_row + first, n) : n);
                 for (std::size_t s = 0; s < Sums; ++s) total[s].add(value[s], n);
             }
         }

@@ -1,6 +1,7 @@
 #pragma once
 #include "rlgaf/core/component.hpp"
 #include "rlgaf/core/scalar.hpp"
+#include "rlgaf/core/token_map.hpp"
 #include "rlgaf/math/groups.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -29,14 +30,16 @@ discriminator_loss_stats begin_discriminator_loss(const discriminator_terms<T>& 
     const std::span<const std::uint32_t> real_of = terms.pairs.real_of_fake;
     if (pairwise || !real_of.empty()) check_matching(terms.pairs, terms.real.size(), terms.fake.size(), function);
     discriminator_loss_stats stats;
-    for (const T s : terms.real) stats.real_mean += static_cast<double>(s);
-    for (const T s : terms.fake) stats.fake_mean += static_cast<double>(s);
-    if (!terms.real.empty()) stats.real_mean /= static_cast<double>(terms.real.size());
-    if (!terms.fake.empty()) stats.fake_mean /= static_cast<double>(terms.fake.size());
+    const auto mean = [](std::span<const T> x) {
+        lane_sum sum;
+        sum.add(x.data(), x.size());
+        return x.empty() ? 0 : sum.total() / static_cast<double>(x.size());
+    };
+    stats.real_mean = mean(terms.real), stats.fake_mean = mean(terms.fake);
     double above = 0;
     for (std::size_t j = 0; j < real_of.size(); ++j) {
         const T r = terms.real[real_of[j]], f = terms.fake[j];
-        above += r > f ? 1.0 : r < f ? 0.0 : 0.5;
+        above += 0.5 * (1 + (r > f) - (r < f));
     }
     if (!real_of.empty()) stats.accuracy = above / static_cast<double>(real_of.size());
     return stats;

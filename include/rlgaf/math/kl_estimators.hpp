@@ -26,7 +26,8 @@ struct kl_term {
 template <class F>
 decltype(auto) with_kl_estimator(kl_estimator estimator, F&& f) {
     constexpr auto k3 = []<class T>(T u) {
-        const T limit = static_cast<T>(log_ratio_limit), far = u > limit ? T{1} : T{0}, held = u > limit ? limit : u;
+        const T limit = static_cast<T>(log_ratio_limit);
+        const T far = detail::choose(u > limit, T{1}, T{0}), held = detail::choose(u > limit, limit, u);
         return kl_term<T>{exponential_and_excess(held).minus_1_minus_x, -exponential_minus_1(held) * (1 - far)};
     };
     switch (estimator) {
@@ -37,7 +38,7 @@ decltype(auto) with_kl_estimator(kl_estimator estimator, F&& f) {
         case kl_estimator::abs:
             return f([]<class T>(T u) {
                 const T above = u > 0 ? T{1} : T{0}, below = u < 0 ? T{1} : T{0};
-                return kl_term<T>{u * (above - below), below - above + 0 * u};  // NaN shows
+                return kl_term<T>{u * (above - below), below - above + (u == u ? T{0} : u)};  // NaN shows
             });
         case kl_estimator::k1_plus:
             return f([]<class T>(T u) { return kl_term<T>{-u, -u}; });

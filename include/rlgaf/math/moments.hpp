@@ -36,14 +36,21 @@ struct moments {
 /// Two passes, so that a large mean costs no digits. NaN elements do not take part.
 inline moments moments_of(std::span<const double> x) noexcept {
     moments m;
-    for (const double& v : x)
-        if (!is_nan(&v)) {
-            m.mean += v;
-            m.count += 1;
+    const auto sum_of = [x](auto&& f) {  // over what is no NaN
+        detail::lane_sum sum;
+        double value[detail::block_tokens];
+        for (std::size_t first = 0; first < x.size(); first += detail::block_tokens) {
+            const std::size_t n = x.size() - first < detail::block_tokens ? x.size() - first : detail::block_tokens;
+            const double* const from = x.data() + first;
+            for (std::size_t i = 0; i < n; ++i) value[i] = detail::choose(is_nan(from + i), 0.0, f(from[i]));
+            sum.add(value, n);
         }
-    if (m.count > 0) m.mean /= m.count;
-    for (const double& v : x)
-        if (!is_nan(&v)) m.squares += (v - m.mean) * (v - m.mean);
+        return sum.total();
+    };
+    m.count = sum_of([](double) { return 1.0; });
+    if (m.count == 0) return m;
+    m.mean = sum_of([](double v) { return v; }) / m.count;
+    m.squares = sum_of([mean = m.mean](double v) { return (v - mean) * (v - mean); });
     return m;
 }
 
@@ -102,7 +109,8 @@ enum class variance_kind { bessel, biased };
 
 /// Shifts and scales the unmasked tokens to mean 0 (unless keep_mean) and deviation 1.
 /// Shapes: x ragged, in place; masked slots are neither read nor written.
-/// Degenerate: fewer than two tokens, or a constant: centred, scale 1 (peers raise, or multiply rounding noise by 1e4).
+/// Degenerate: a single token is centred; numbers that are all equal become the mean that is left, exactly (peers raise, or
+///             multiply rounding noise by 1e4).
 /// Source: the table of variants in TRL, verl, OpenRLHF and cleanrl; `kind` and `keep_mean` cover them.
 struct whiten {
     variance_kind kind = variance_kind::bessel;
@@ -113,12 +121,16 @@ struct whiten {
         detail::check_same_shape_if_given(x, mask, "whiten", "mask");
         const moments m = token_moments(ragged_view<const T>(x), mask);
         const double deviation = std::sqrt(kind == variance_kind::bessel ? m.variance() : m.biased_variance());
-        const double scale = m.count < 2 || is_constant(deviation, m.mean) ? 1 : 1 / deviation;
+        const double scale = m.count < 2 ? 1 : is_constant(deviation, m.mean) ? 0 : 1 / deviation;
         const double shift = keep_mean ? m.mean : 0;
-        for_each_token(x, mask, [&](std::size_t b, std::size_t t) {
-            T& v = x.row(b)[t];
-            v = static_cast<T>((static_cast<double>(v) - m.mean) * scale + shift);
-        });
+        for (std::size_t b = 0; b < x.rows(); ++b) {
+            const auto row = x.row(b);
+            const included_tokens included(mask, b);
+            for (std::size_t t = 0; t < row.size(); ++t) {
+                const T v = static_cast<T>((static_cast<double>(row[t]) - m.mean) * scale + shift);
+                row[t] = included[t] ? v : row[t];
+            }
+        }
         return m;
     }
 };

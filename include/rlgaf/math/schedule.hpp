@@ -69,7 +69,7 @@ struct adaptive_kl {
             fail(error_kind::numeric, "adaptive_kl", "kl_per_sequence", "a number", "nan");
         if (s.beta == 0) s.beta = initial;
         const double error = std::fmin(std::fmax(kl_per_sequence / target_per_sequence - 1, -0.2), 0.2);
-        return s.beta *= 1 + error * rows / horizon;
+        return s.beta *= 1 + error * std::fmin(rows / horizon, 1);  // one step changes it by 20 % at most
     }
 };
 

@@ -14,6 +14,7 @@ namespace rlgaf::inline RLGAF_ABI {
 struct entropy_bonus {
     using role = role::policy_regularizer;
     static constexpr bool needs_entropy = true;
+    static constexpr bool row_separable = true;
     double coefficient = 0.01;  ///< >= 0
 
     void check() const {

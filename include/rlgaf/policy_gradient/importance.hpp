@@ -1,5 +1,6 @@
 #pragma once
 #include "rlgaf/policy_gradient/mismatch.hpp"
+#include "rlgaf/policy_gradient/ratio_bounds.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -34,6 +35,7 @@ struct importance_stats {
 ///          seq-mask-tis is rejection{.low, .high} and then this with .high = infinity.
 struct importance_weights {
     using role = role::token_factor;
+    static constexpr bool is_importance = true, compares_with_sampler = true;
     importance_level level = importance_level::token;
     importance_rule rule = importance_rule::truncate;
     double low = 0;                ///< >= 0
@@ -52,47 +54,79 @@ struct importance_weights {
         detail::check_same_shape(token_factor, terms.behaviour_log_prob, "importance_weights",
                                  "terms.behaviour_log_prob");
         detail::check_same_shape_if_given(token_factor, terms.mask, "importance_weights", "terms.mask");
-        const summary weight = summary_of([&](auto&& add) {
-            for_each_ratio(terms, token_factor, [&](double ratio, auto...) { add(bounded(ratio)); });
-        });
-        const double scale = batch_normalize && weight.mean > 0 ? 1 / weight.mean : 1;
-        double outside = 0;
-        for_each_ratio(terms, token_factor, [&](double ratio, std::size_t b, std::size_t first, std::size_t last) {
-            const auto factor = token_factor.row(b);
-            const included_tokens included(terms.mask, b);
-            for (std::size_t t = first; t < last; ++t)
-                if (included[t]) factor[t] = static_cast<T>(static_cast<double>(factor[t]) * bounded(ratio) * scale);
-            outside += ratio < low || ratio > high;
-        });
-        importance_stats stats{.mismatch = measure_mismatch(terms.old_log_prob, terms.behaviour_log_prob, terms.mask)};
-        if (weight.count == 0) return stats;
-        stats.mean = weight.mean, stats.min = weight.min, stats.max = weight.max;
-        stats.ess_fraction = rlgaf::ess_fraction(weight);
-        stats.out_of_bounds = outside / weight.count;
+        importance_stats stats;
+        weights all;
+        if (level == importance_level::token) {
+            stats.mismatch =
+                detail::measure_ratios(terms.old_log_prob, terms.behaviour_log_prob, terms.mask,
+                                       [&](std::size_t b, std::size_t first, std::size_t n, const T* ratio) {
+                                           T weight[detail::block_tokens];
+                                           const auto factor = token_factor.row(b).subspan(first, n);
+                                           if (terms.mask.empty()) {
+                                               weigh(ratio, n, weight, all);
+                                               for (std::size_t i = 0; i < n; ++i) factor[i] *= weight[i];
+                                           } else {
+                                               const std::uint8_t* const in = terms.mask.row(b).data() + first;
+                                               weigh(ratio, detail::count_included(in, n), weight, all);
+                                               for (std::size_t i = 0, k = 0; i < n; ++i)
+                                                   if (in[i]) factor[i] *= weight[k++];
+                                           }
+                                       });
+        } else {
+            stats.mismatch = measure_mismatch(terms.old_log_prob, terms.behaviour_log_prob, terms.mask);
+            for (std::size_t b = 0; b < token_factor.rows(); ++b) {
+                const auto d = detail::sum_log_ratio(terms.old_log_prob, terms.behaviour_log_prob, terms.mask, b);
+                const double x = level == importance_level::sequence ? d.sum : d.mean();
+                double ratio = std::exp(clamp_log_ratio(x)), weight;
+                weigh(&ratio, d.tokens > 0 ? 1 : 0, &weight, all);
+                if (d.tokens > 0) multiply(token_factor.slice(b, 1), row_mask(terms.mask, b), weight);
+            }
+        }
+        if (all.count == 0) return stats;
+        const double sum = all.sum.total(), squares = all.squares.total();
+        stats.mean = sum / all.count, stats.min = all.least, stats.max = all.most;
+        stats.ess_fraction = squares > 0 ? sum * sum / (all.count * squares) : squares;  // NaN shows
+        stats.out_of_bounds = all.outside / all.count;
+        if (batch_normalize && stats.mean > 0) multiply(token_factor, terms.mask, 1 / stats.mean);
         return stats;
     }
 
 private:
-    double bounded(double ratio) const noexcept {
-        if (rule == importance_rule::mask) return ratio < low || ratio > high ? 0 : ratio;
-        return ratio < low ? low : ratio > high ? high : ratio;
+    /// What the stats are made of.
+    struct weights {
+        detail::lane_sum sum, squares;
+        double outside = 0, count = 0, least = std::numeric_limits<double>::infinity(), most = 0;
+    };
+
+    /// weight = rule(ratio).
+    template <class T>
+    void weigh(const T* ratio, std::size_t n, T* weight, weights& all) const {
+        if (n == 0) return;
+        const T lowest = detail::ratio_bound<T>(low), highest = detail::ratio_bound<T>(high);
+        const T truncates = rule == importance_rule::truncate ? T{1} : T{0};
+        T square[detail::block_tokens];
+        detail::lane_int<T> outside = 0;
+        auto least = detail::ordered_bits(std::numeric_limits<T>::infinity()), most = detail::ordered_bits(T{0});
+        for (std::size_t i = 0; i < n; ++i) {
+            const detail::held_ratio<T> r = detail::hold_ratio(ratio[i], lowest, highest);
+            weight[i] = r.free + truncates * (r.value - r.free);
+            square[i] = weight[i] * weight[i];
+            outside += static_cast<detail::lane_int<T>>(r.below + r.above);
+            const auto bits = detail::ordered_bits(weight[i]);
+            least = bits < least ? bits : least, most = bits > most ? bits : most;
+        }
+        all.sum.add(weight, n), all.squares.add(square, n);
+        all.outside += static_cast<double>(outside), all.count += static_cast<double>(n);
+        all.least = std::fmin(all.least, static_cast<double>(__builtin_bit_cast(T, least)));
+        all.most = std::fmax(all.most, static_cast<double>(__builtin_bit_cast(T, most)));
     }
-    /// Calls f(ratio, row, first, last) for every unmasked token, or once for every row that has one.
-    template <class T, class F>
-    void for_each_ratio(const factor_terms<T>& terms, const ragged_view<T>& shape, F&& f) const {
-        for (std::size_t b = 0; b < shape.rows(); ++b) {
-            const auto old = terms.old_log_prob.row(b), behaviour = terms.behaviour_log_prob.row(b);
-            const included_tokens included(terms.mask, b);
-            double sum = 0, tokens = 0;
-            for (std::size_t t = 0; t < old.size(); ++t) {
-                if (!included[t]) continue;
-                const double d = static_cast<double>(old[t]) - static_cast<double>(behaviour[t]);
-                if (level == importance_level::token) f(std::exp(clamp_log_ratio(d)), b, t, t + 1);
-                sum += d, tokens += 1;
-            }
-            if (level == importance_level::token || tokens == 0) continue;
-            const double d = level == importance_level::sequence ? sum : sum / tokens;
-            f(std::exp(clamp_log_ratio(d)), b, std::size_t{0}, old.size());
+    template <class T>
+    static void multiply(const ragged_view<T>& factor, const mask_view& mask, double by) {
+        for (std::size_t b = 0; b < factor.rows(); ++b) {
+            const auto row = factor.row(b);
+            const included_tokens included(mask, b);
+            for (std::size_t t = 0; t < row.size(); ++t)
+                row[t] = included[t] ? static_cast<T>(static_cast<double>(row[t]) * by) : row[t];
         }
     }
 };

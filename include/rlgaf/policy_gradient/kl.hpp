@@ -28,6 +28,7 @@ struct regularizer_stats {
 struct kl_loss {
     using role = role::policy_regularizer;
     static constexpr bool needs_reference = true;
+    static constexpr bool row_separable = true;
     double beta = 0.001;  ///< >= 0
     kl_estimator estimator = kl_estimator::k2;
     bool importance_weighted = false;  ///< only with k3; needs terms.old_log_prob

@@ -1,4 +1,6 @@
 #pragma once
+#include "rlgaf/core/exponential.hpp"
+#include "rlgaf/core/scalar.hpp"
 #include "rlgaf/math/summary.hpp"
 #include "rlgaf/policy_gradient/token_factor.hpp"
 
@@ -20,8 +22,75 @@ struct sampling_mismatch {
     double perplexity_ratio = none;           ///< mean over rows of exp(-mean d)
 };
 
+namespace detail {
+
+/// measure_mismatch, which calls each_block(row, first token, tokens, ratios) besides: the ratios of the unmasked ones
+/// among these tokens, one behind the other.
+template <class T, class F>
+sampling_mismatch measure_ratios(const ragged_view<const T>& old_log_prob,
+                                 const ragged_view<const T>& behaviour_log_prob, const mask_view& mask,
+                                 F&& each_block) {
+    const T limit = static_cast<T>(log_ratio_limit);
+    lane_sum size_sum, ratio_sum, square_sum, chi2_sum, excess_sum;
+    lane_int<T> farthest = 0, most = 0, least = ordered_bits(std::numeric_limits<T>::infinity());
+    sampling_mismatch m;
+    double chi2 = 0, perplexity = 0, behaviour_perplexity = 0, difference = 0, perplexity_ratio = 0, k1 = 0;
+    T p[block_tokens], q[block_tokens], ratio[block_tokens];
+    T size[block_tokens], square[block_tokens], square_minus_1[block_tokens], excess[block_tokens];
+    for (std::size_t b = 0; b < old_log_prob.rows(); ++b) {
+        const auto old_row = old_log_prob.row(b), behaviour_row = behaviour_log_prob.row(b);
+        const std::uint8_t* const in = mask.empty() ? nullptr : mask.row(b).data();
+        lane_sum old_sum, behaviour_sum;
+        std::size_t tokens = 0;
+        for (std::size_t first = 0; first < old_row.size(); first += block_tokens) {
+            const std::size_t all = old_row.size() - first < block_tokens ? old_row.size() - first : block_tokens;
+            const T *x = old_row.data() + first, *y = behaviour_row.data() + first;
+            std::size_t n = all;
+            if (in) {
+                n = pack_included(x, in + first, all, p), pack_included(y, in + first, all, q);
+                x = p, y = q;
+            }
+            for (std::size_t i = 0; i < n; ++i) {
+                const T d = x[i] - y[i], held = held_within(d, -limit, limit);
+                const exponential_pair<T> e = exponential_and_excess(held);
+                ratio[i] = e.value, excess[i] = e.minus_1_minus_x, size[i] = std::abs(d);
+                const T minus_1 = held + e.minus_1_minus_x;
+                square[i] = e.value * e.value, square_minus_1[i] = minus_1 * (minus_1 + 2);
+                const lane_int<T> r = ordered_bits(ratio[i]), s = ordered_bits(size[i]);
+                most = r > most ? r : most, least = r < least ? r : least, farthest = s > farthest ? s : farthest;
+            }
+            old_sum.add(x, n), behaviour_sum.add(y, n), size_sum.add(size, n);
+            ratio_sum.add(ratio, n), square_sum.add(square, n), chi2_sum.add(square_minus_1, n),
+                excess_sum.add(excess, n);
+            each_block(b, first, all, ratio);
+            tokens += n;
+        }
+        if (tokens == 0) continue;
+        const double n = static_cast<double>(tokens), sum = old_sum.total() - behaviour_sum.total();
+        m.tokens += n, m.rows += 1;
+        k1 -= sum, difference -= sum / n;
+        chi2 += std::expm1(2 * clamp_log_ratio(sum));
+        perplexity += std::exp(-old_sum.total() / n), behaviour_perplexity += std::exp(-behaviour_sum.total() / n);
+        perplexity_ratio += std::exp(clamp_log_ratio(-sum / n));
+    }
+    if (m.tokens == 0) return m;
+    m.mean = size_sum.total() / m.tokens, m.max = static_cast<double>(__builtin_bit_cast(T, farthest));
+    m.ratio_min = static_cast<double>(__builtin_bit_cast(T, least));
+    m.ratio_max = static_cast<double>(__builtin_bit_cast(T, most));
+    m.chi2_token = chi2_sum.total() / m.tokens;
+    const double ratios = ratio_sum.total(), squares = square_sum.total();  // without the cancellation of 1 + (r - 1)
+    m.ratio_mean = ratios / m.tokens, m.ess_fraction = ratios * ratios / (m.tokens * squares);
+    m.kl_k1 = k1 / m.tokens, m.kl_k3 = excess_sum.total() / m.tokens;
+    m.chi2_sequence = chi2 / m.rows, m.perplexity = perplexity / m.rows;
+    m.behaviour_perplexity = behaviour_perplexity / m.rows, m.perplexity_ratio = perplexity_ratio / m.rows;
+    m.log_perplexity_difference = difference / m.rows;
+    return m;
+}
+
+}  // namespace detail
+
 /// Shapes: [B, length]. Units: nats. Every log-ratio, sums over rows included, is held within +-20 before exp.
-/// Errors: shape_error. No allocation.
+/// NaN shows. Errors: shape_error. No allocation, one pass.
 /// Source: the rollout-correction metrics of verl (which clamps q to [1 / C, C] for the effective sample size, and counts
 ///         rows without a token with ratio 1).
 template <class T>
@@ -29,41 +98,7 @@ sampling_mismatch measure_mismatch(const ragged_view<const T>& old_log_prob,
                                    const ragged_view<const T>& behaviour_log_prob, const mask_view& mask) {
     detail::check_same_shape(old_log_prob, behaviour_log_prob, "measure_mismatch", "behaviour_log_prob");
     detail::check_same_shape_if_given(old_log_prob, mask, "measure_mismatch", "mask");
-    const auto difference = [&](std::size_t b, std::size_t t) {
-        return static_cast<double>(old_log_prob.row(b)[t]) - static_cast<double>(behaviour_log_prob.row(b)[t]);
-    };
-    sampling_mismatch m;
-    const summary ratio = token_summary(
-        old_log_prob, mask, [&](std::size_t b, std::size_t t) { return std::exp(clamp_log_ratio(difference(b, t))); });
-    if (ratio.count == 0) return m;
-    m.tokens = ratio.count;
-    m.ratio_min = ratio.min, m.ratio_mean = ratio.mean, m.ratio_max = ratio.max;
-    m.ess_fraction = ess_fraction(ratio);
-    m.mean = m.max = m.chi2_token = m.kl_k1 = m.kl_k3 = 0;
-    for_each_token(old_log_prob, mask, [&](std::size_t b, std::size_t t) {
-        const double d = difference(b, t), held = clamp_log_ratio(d);
-        m.mean += std::abs(d);
-        m.max = std::fmax(m.max, std::abs(d));
-        m.chi2_token += std::expm1(2 * held);
-        m.kl_k1 -= d;
-        m.kl_k3 += expm1_minus_x(held);
-    });
-    for (double* x : {&m.mean, &m.chi2_token, &m.kl_k1, &m.kl_k3}) *x /= m.tokens;
-    m.chi2_sequence = m.perplexity = m.behaviour_perplexity = m.log_perplexity_difference = m.perplexity_ratio = 0;
-    for (std::size_t b = 0; b < old_log_prob.rows(); ++b) {
-        const detail::row_log_ratio d = detail::sum_log_ratio(old_log_prob, behaviour_log_prob, mask, b);
-        if (d.tokens == 0) continue;
-        m.rows += 1;
-        m.chi2_sequence += std::expm1(2 * clamp_log_ratio(d.sum));
-        m.perplexity += std::exp(-masked_row_sum(old_log_prob, mask, b) / d.tokens);
-        m.behaviour_perplexity += std::exp(-masked_row_sum(behaviour_log_prob, mask, b) / d.tokens);
-        m.log_perplexity_difference -= d.mean();
-        m.perplexity_ratio += std::exp(clamp_log_ratio(-d.mean()));
-    }
-    for (double* x :
-         {&m.chi2_sequence, &m.perplexity, &m.behaviour_perplexity, &m.log_perplexity_difference, &m.perplexity_ratio})
-        *x /= m.rows;
-    return m;
+    return detail::measure_ratios(old_log_prob, behaviour_log_prob, mask, [](auto&&...) {});
 }
 
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -1,4 +1,5 @@
 #pragma once
+#include "rlgaf/core/exponential.hpp"
 #include "rlgaf/core/scalar.hpp"
 
 /// What token-level losses with bounds on a ratio share. No branches: compilers turn loops over it into vector code.
@@ -20,7 +21,7 @@ struct held_ratio {
 };
 template <class T>
 held_ratio<T> hold_ratio(T ratio, T lowest, T highest) noexcept {
-    const T below = ratio < lowest ? T{1} : T{0}, above = ratio > highest ? T{1} : T{0};
+    const T below = choose(ratio < lowest, T{1}, T{0}), above = choose(ratio > highest, T{1}, T{0});
     const T free = ratio * (1 - above) * (1 - below);
     return {free + above * highest + below * lowest, free, below, above};
 }

@@ -23,6 +23,7 @@ enum class rejection_level {
 ///          Unlike there, no count changes, and k2 and k3 have an upper bound only.
 struct rejection {
     using role = role::token_factor;
+    static constexpr bool compares_with_sampler = true;
     rejection_level level = rejection_level::sequence_mean;
     kl_estimator statistic = kl_estimator::k1;  ///< k1, k2 or k3
     double low = 0.999;                         ///< >= 0; k1 only

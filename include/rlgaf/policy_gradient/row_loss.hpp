@@ -30,11 +30,8 @@ double held_log_ratio(const policy_terms<T>& terms, std::size_t b, T low, T high
         if (in)  // 0 adds nothing to either sum
             for (std::size_t i = 0; i < n; ++i) apart[i] = in[first + i] != 0 ? apart[i] : T{0};
         for (std::size_t i = 0; i < n; ++i) {
-            T held = apart[i] < -limit ? -limit : apart[i];
-            held = held > limit ? limit : held;
-            excess[i] = exponential_and_excess(held).minus_1_minus_x;
-            apart[i] = apart[i] < low ? low : apart[i];
-            apart[i] = apart[i] > high ? high : apart[i];
+            excess[i] = exponential_and_excess(held_within(apart[i], -limit, limit)).minus_1_minus_x;
+            apart[i] = held_within(apart[i], low, high);
         }
         sum.add(apart, n);
         kl.add(excess, n);

@@ -7,10 +7,6 @@
 /// The loop that token-level policy losses share: map_tokens with ratios, factors and counts of clips.
 namespace rlgaf::inline RLGAF_ABI::detail {
 
-/// An integer as wide as T: comparisons of T and counts of them stay in the same vector lanes.
-template <class T>
-using lane_int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
-
 /// What the formula of a token-level loss reads.
 template <class T>
 struct token_input {
@@ -93,8 +89,7 @@ policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const doubl
                     .log_prob = x.log_prob[i], .log_ratio = 0, .ratio = 1, .alive = 1, .advantage = x.advantage[i]};
                 if constexpr (WithRatio) {
                     const T apart = x.log_prob[i] - x.old_log_prob[i];
-                    in.log_ratio = apart < -limit ? -limit : apart;
-                    in.log_ratio = in.log_ratio > limit ? limit : in.log_ratio;
+                    in.log_ratio = held_within(apart, -limit, limit);
                     in.alive = in.log_ratio == apart ? T{1} : T{0};
                     const exponential_pair<T> e = exponential_and_excess(in.log_ratio);
                     in.ratio = e.value;

@@ -142,8 +142,13 @@ private:
                 return detail::token_numbers<4, T>{{x, x * x, y, y * y}};
             },
             terms.value, terms.returns);
-        stats.returns.squares = spread.sum[1] - spread.sum[0] * spread.sum[0] / sums.tokens;
-        stats.residual.squares = spread.sum[3] - spread.sum[2] * spread.sum[2] / sums.tokens;
+        // std::fmax would turn NaN into 0
+        const auto squares = [&](double square, double sum) {
+            const double rest = square - sum * sum / sums.tokens;
+            return rest < 0 ? 0 : rest;
+        };
+        stats.returns.squares = squares(spread.sum[1], spread.sum[0]);
+        stats.residual.squares = squares(spread.sum[3], spread.sum[2]);
         return stats;
     }
 };

@@ -104,12 +104,15 @@ struct dpo {
 
         std::vector<double>&ratio = work.a, &likelihood = work.b, &tokens = work.c, &slope = work.d;
         for (std::vector<double>* x : {&ratio, &likelihood, &tokens, &slope}) x->assign(rows, 0.0);
-        for_each_token(terms.log_prob, terms.mask, [&](std::size_t b, std::size_t t) {
-            const double l = static_cast<double>(terms.log_prob.row(b)[t]);
-            ratio[b] += l - static_cast<double>(terms.reference_log_prob.row(b)[t]);
-            likelihood[b] += l;
-            tokens[b] += 1;
-        });
+        for (std::size_t b = 0; b < rows; ++b) {
+            const auto row = detail::sum_tokens<2>(
+                row_mask(terms.mask, b),
+                [](T l, T r) {
+                    return detail::token_numbers<2, T>{{l, r}};
+                },
+                terms.log_prob.slice(b, 1), terms.reference_log_prob.slice(b, 1));
+            ratio[b] = row.sum[0] - row.sum[1], likelihood[b] = row.sum[0], tokens[b] = row.tokens;
+        }
         const auto scale = [&](std::size_t b) { return length_average && tokens[b] > 0 ? beta / tokens[b] : beta; };
         preference_stats stats{.accuracy = 0};
         for (const auto& [chosen, rejected, weight] : terms.pairs) {
@@ -124,8 +127,12 @@ struct dpo {
             }
             detail::add_pair(stats, share, pair.loss, beta * ratio[chosen], beta * ratio[rejected]);
         }
-        for_each_token(d_log_prob, terms.mask,
-                       [&](std::size_t b, std::size_t t) { d_log_prob.row(b)[t] += static_cast<T>(slope[b]); });
+        for (std::size_t b = 0; b < rows; ++b) {
+            const T share = static_cast<T>(slope[b]);
+            const auto d = d_log_prob.row(b);
+            const included_tokens included(terms.mask, b);
+            for (std::size_t t = 0; t < d.size(); ++t) d[t] = included[t] ? d[t] + share : d[t];
+        }
         return stats;
     }
 };

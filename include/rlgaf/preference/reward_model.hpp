@@ -56,7 +56,7 @@ struct reward_model {
             const double gap = c - r - margin - (terms.margin.empty() ? 0 : terms.margin[p]);
             const double share = pair.weight / total, both = c + r;
             const double push = sigmoid(-gap) - label_smoothing, pull = 2 * centering * both;
-            const double loss = (1 - label_smoothing) * softplus(-gap) + label_smoothing * softplus(gap);
+            const double loss = softplus(-gap) + label_smoothing * gap;  // softplus(gap) = softplus(-gap) + gap
             detail::add_pair(stats, share, loss + centering * both * both, c, r);
             work.a[pair.chosen] += share * (pull - push);
             work.a[pair.rejected] += share * (pull + push);

@@ -56,7 +56,7 @@ inline void add_pair(preference_stats& stats, double share, double loss, double 
     stats.loss += share * loss;
     stats.chosen += share * chosen;
     stats.rejected += share * rejected;
-    stats.accuracy += share * (chosen > rejected ? 1.0 : chosen < rejected ? 0.0 : 0.5);
+    stats.accuracy += share * 0.5 * (1 + (chosen > rejected) - (chosen < rejected));
     stats.margin += share * (chosen - rejected);
 }
 

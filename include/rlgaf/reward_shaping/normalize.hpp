@@ -1,4 +1,5 @@
 #pragma once
+#include "rlgaf/core/exponential.hpp"
 #include "rlgaf/math/moments.hpp"
 #include "rlgaf/reward_shaping/terms.hpp"
 
@@ -17,8 +18,7 @@ struct clip_reward {
     void operator()(const shaping_terms<T>&, const Batch&, rewards<T>& out, workspace&) const {
         check();
         for (std::size_t k = 0; k < out.outcomes(); ++k)
-            for (double& r : out.outcome(k))
-                if (!is_nan(&r)) r = std::fmin(std::fmax(r, -limit), limit);
+            for (double& r : out.outcome(k)) r = detail::held_within(r, -limit, limit);
     }
 };
 
@@ -96,8 +96,8 @@ struct running_normalize {
             s.outcome[k].merge(now);
             const double deviation = before.deviation();
             if (is_constant(deviation, before.mean)) continue;
-            for (double& v : r)
-                if (!is_nan(&v)) v = (v - (keep_mean ? 0 : before.mean)) / deviation;
+            const double shift = keep_mean ? 0 : before.mean;
+            for (double& v : r) v = (v - shift) / deviation;
         }
     }
 };

@@ -1,5 +1,5 @@
 #pragma once
-#include "rlgaf/core/finite.hpp"
+#include "rlgaf/core/exponential.hpp"
 #include "rlgaf/core/scalar.hpp"
 #include "rlgaf/reward_shaping/terms.hpp"
 
@@ -23,10 +23,8 @@ struct logit_reward {
         check();
         detail::check_size(terms.score.size(), out.rows(), "logit_reward", "terms.score");
         const std::span<double> r = out.add_outcome("discriminator");
-        for (std::size_t i = 0; i < r.size(); ++i) {
-            r[i] = static_cast<double>(terms.score[i]);
-            if (!is_nan(&r[i])) r[i] = std::fmin(std::fmax(r[i], -clip), clip);
-        }
+        for (std::size_t i = 0; i < r.size(); ++i)
+            r[i] = detail::held_within(static_cast<double>(terms.score[i]), -clip, clip);
     }
 };
 

@@ -16,6 +16,7 @@ struct sft_options {
     aggregate aggregation{};           ///< token_mean: nats a token
     std::size_t micro_batch_rows = 0;  ///< rows a forward pass at most; 0: all
     std::uint64_t seed = 1;            ///< of the order of rows
+    sft loss{};                        ///< likelihood, or DFT
 
     void check() const {
         step.check();
@@ -68,15 +69,15 @@ round_report fine_tune(P& policy, const typename P::batch& demonstrations, const
 
             sft_stats stats;
             policy.discard();  // what an error left behind
-            accumulate_gradient(policy, batch, {.log_prob = log_prob.view()},
-                                {.d_log_prob = std::as_const(d_log_prob).view()}, options.micro_batch_rows, true,
-                                picked, [&](std::size_t from, std::size_t rows_now) {
-                                    const sft_stats s = sft{}(std::as_const(log_prob).view().slice(from, rows_now),
-                                                              detail::slice_if_given(mask, from, rows_now),
-                                                              std::span<const double>(weight).subspan(from, rows_now),
-                                                              d_log_prob.view().slice(from, rows_now));
-                                    stats.loss += s.loss, stats.tokens += s.tokens;
-                                });
+            accumulate_gradient(
+                policy, batch, {.log_prob = log_prob.view()}, {.d_log_prob = std::as_const(d_log_prob).view()},
+                options.micro_batch_rows, true, picked, [&](std::size_t from, std::size_t rows_now) {
+                    const sft_stats s = options.loss(std::as_const(log_prob).view().slice(from, rows_now),
+                                                     detail::slice_if_given(mask, from, rows_now),
+                                                     std::span<const double>(weight).subspan(from, rows_now),
+                                                     d_log_prob.view().slice(from, rows_now));
+                    stats.loss += s.loss, stats.tokens += s.tokens;
+                });
             step_options step = options.step;
             step.learning_rate *= options.learning_rate(report.round);
             const step_report done = policy.step(step);

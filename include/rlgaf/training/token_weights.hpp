@@ -2,7 +2,7 @@
 #include "rlgaf/policy_gradient/token_factor.hpp"
 #include "rlgaf/training/roles.hpp"
 
-/// Where update_policy calls the components of role::token_factor. They take the place of roll_out's weights.
+/// Where update_policy calls the components of role::token_factor.
 namespace rlgaf::inline RLGAF_ABI::detail {
 
 template <class C>
@@ -20,12 +20,34 @@ constexpr bool every_step() {
     else
         return false;
 }
-/// Once a round: fills token_factor with what the components make of it.
+/// Weights of tokens that correct for the sampler: they take the place of those that roll_out made.
+template <class C>
+constexpr bool is_importance() {
+    if constexpr (requires { C::is_importance; })
+        return C::is_importance;
+    else
+        return false;
+}
+/// Factors made of old_log_prob against the sampler's.
+template <class C>
+constexpr bool compares_with_sampler() {
+    if constexpr (requires { C::compares_with_sampler; })
+        return C::compares_with_sampler;
+    else
+        return false;
+}
+/// Once a round: multiplies what the components make of it into token_factor.
 template <policy_backend P, class... Parts>
 void weigh_tokens(P& policy, trajectories<P>& t, ragged_view<const typename P::scalar> advantage,
                   std::size_t micro_batch_rows, Parts&... parts) {
     using T = typename P::scalar;
-    t.token_factor.assign(lengths(t.batch), T{1});
+    if constexpr ((compares_with_sampler<decltype(Parts::component)>() || ... || false))
+        if (!t.has_token_factor) [[unlikely]]
+            fail(error_kind::option, "update_policy", "recompute_old",
+                 "true with a component that compares the policy with its sampler (else both are the same numbers)",
+                 "false");
+    if (!t.has_token_factor || (is_importance<decltype(Parts::component)>() || ... || false))
+        t.token_factor.assign(lengths(t.batch), T{1});
     t.has_token_factor = true;
     factor_terms<T> terms{.log_prob = std::as_const(t.old_log_prob).view(),
                           .old_log_prob = std::as_const(t.old_log_prob).view(),

@@ -138,6 +138,14 @@ constexpr bool experts_fit() {
         return expert_source<E, typename P::batch>;
 }
 
+/// Advantage estimators that want arrays which adversarial_trainer does not fill.
+template <class C>
+constexpr bool reads_what_no_trainer_fills() {
+    return requires { C::needs_value; }
+    || requires { C::needs_greedy_reward; }
+    || requires { C::needs_score_norm; };
+}
+
 /// One sentence for the first thing that does not fit.
 template <class P, class S, class E, class... C>
 consteval bool check_trainer() {
@@ -188,8 +196,13 @@ consteval bool check_trainer() {
         static_assert(reference,
                       "rlgaf: a component measures KL to a reference policy; add frozen_reference(policy) or "
                       "give the policy `clone() const`");
-        return advantage && loss && reward && discriminator && gate && reference_once && held_out && prompts &&
-               judged && comparable && experts && reference;
+        constexpr bool filled = !(reads_what_no_trainer_fills<C>() || ... || false);
+        static_assert(filled,
+                      "rlgaf: adversarial_trainer fills no values, greedy rewards or score norms, which this advantage "
+                      "estimator reads; rlhf_trainer has a critic, and the roles of training/roles.hpp can be driven "
+                      "by hand");
+        return filled && advantage && loss && reward && discriminator && gate && reference_once && held_out &&
+               prompts && judged && comparable && experts && reference;
     }
 }
 

@@ -51,6 +51,14 @@ constexpr bool has_rows_of_its_own() {
     else
         return false;
 }
+/// Advantage estimators whose advantages contain the importance weight already (V-trace).
+template <class C>
+constexpr bool weighs_by_itself() {
+    if constexpr (requires { C::needs_behaviour_log_prob; })
+        return C::needs_behaviour_log_prob;
+    else
+        return false;
+}
 template <class C>
 constexpr bool row_separable() {
     if constexpr (requires { C::row_separable; })
@@ -73,6 +81,8 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
     static_assert(!(detail::needs_entropy<Regularizers>() || ... || false) || gives_entropy<P>(),
                   "rlgaf: a component needs the policy's entropy; fill policy_outputs::entropy, use "
                   "policy_cotangents::d_entropy and add `static constexpr bool gives_entropy = true;` to the policy");
+    static_assert(!detail::weighs_by_itself<Advantage>() || !(detail::is_importance<Regularizers>() || ... || false),
+                  "rlgaf: this advantage estimator applies importance weights itself; leave out importance_weights");
     options.check();
     const std::size_t n = rows(t.batch);
     const mask_view mask = mask_of(t.batch);
@@ -84,11 +94,13 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
     advantages.assign(lengths(t.batch));
     advantage.component.check();
     const advantage_terms<T> earned = t.earned();
-    t.returns.assign(lengths(t.batch));
+    if constexpr (detail::weighs_by_itself<Advantage>()) t.has_token_factor = false;
+    t.returns.clear();
     if constexpr (detail::takes<Advantage, const advantage_terms<T>&, workspace&, const ragged_view<T>&,
-                                const ragged_view<T>&>())
+                                const ragged_view<T>&>()) {
+        t.returns.assign(lengths(t.batch));
         report.advantage = advantage(earned, t.work, advantages.view(), t.returns.view());
-    else
+    } else
         report.advantage = advantage(earned, t.work, advantages.view());
     if constexpr (!(component_of<Regularizers, role::policy_regularizer> || ... || needs_reference<Loss>())) {
         bool flat = true;
@@ -183,9 +195,12 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
                     };
                     (add(regularizers), ...);
                 });
+            const std::uint64_t step_number = epoch * parts + p + 1;
+            [[maybe_unused]] const rng_key own_key{key.seed ^ (step_number << 32), key.step};
             [[maybe_unused]] const auto mix = [&](auto& regularizer) {
                 if constexpr (detail::has_rows_of_its_own<decltype(regularizer.component)>())
-                    report.regularizer.loss += regularizer.component.accumulate(policy, key, options.micro_batch_rows);
+                    report.regularizer.loss +=
+                        regularizer.component.accumulate(policy, own_key, options.micro_batch_rows);
             };
             (mix(regularizers), ...);
             const step_report step = policy.step(options.step);

@@ -27,11 +27,22 @@ struct bce {
         check();
         discriminator_loss_stats stats = detail::begin_discriminator_loss(terms, d_real, d_fake, "bce", false);
         const auto side = [&](std::span<const T> score, double target, std::span<T> d_score) {
-            for (std::size_t i = 0; i < score.size(); ++i) {
-                const double s = static_cast<double>(score[i]), weight = 1 / static_cast<double>(score.size());
-                stats.loss += weight * (softplus(s) - target * s);
-                d_score[i] += static_cast<T>(weight * (sigmoid(s) - target));
+            const double weight = 1 / static_cast<double>(score.size());
+            detail::lane_sum total;
+            double loss[detail::block_tokens];
+            for (std::size_t first = 0; first < score.size(); first += detail::block_tokens) {
+                const std::size_t rest = score.size() - first;
+                const std::size_t n = rest < detail::block_tokens ? rest : detail::block_tokens;
+                const T* const x = score.data() + first;
+                T* const d = d_score.data() + first;
+                for (std::size_t i = 0; i < n; ++i) {
+                    const double s = static_cast<double>(x[i]);
+                    loss[i] = softplus(s) - target * s;
+                    d[i] += static_cast<T>(weight * (sigmoid(s) - target));
+                }
+                total.add(loss, n);
             }
+            if (!score.empty()) stats.loss += weight * total.total();
         };
         side(terms.real, 1 - smooth_real, d_real);
         side(terms.fake, smooth_fake, d_fake);

@@ -31,16 +31,26 @@ struct bradley_terry {
                                         std::span<T> d_fake) const {
         check();
         discriminator_loss_stats stats = detail::begin_discriminator_loss(terms, d_real, d_fake, "bradley_terry", true);
-        const std::size_t n = terms.fake.size();
-        for (std::size_t j = 0; j < n; ++j) {
-            const std::size_t i = terms.pairs.real_of_fake[j];
-            const double r = static_cast<double>(terms.real[i]), f = static_cast<double>(terms.fake[j]);
-            const double weight = 1 / static_cast<double>(n), gap = r - f - margin, push = sigmoid(-gap);
-            stats.loss +=
-                weight * (softplus(-gap) + centering * (r + f) * (r + f) + score_penalty * (r * r + f * f) / 2);
-            d_real[i] += static_cast<T>(weight * (-push + 2 * centering * (r + f) + score_penalty * r));
-            d_fake[j] += static_cast<T>(weight * (push + 2 * centering * (r + f) + score_penalty * f));
+        const std::size_t samples = terms.fake.size();
+        const double weight = 1 / static_cast<double>(samples);
+        detail::lane_sum total;
+        double real[detail::block_tokens], loss[detail::block_tokens], slope[detail::block_tokens];
+        for (std::size_t first = 0; first < samples; first += detail::block_tokens) {
+            const std::size_t n = samples - first < detail::block_tokens ? samples - first : detail::block_tokens;
+            const std::uint32_t* const real_of = terms.pairs.real_of_fake.data() + first;
+            const T* const fake = terms.fake.data() + first;
+            T* const d = d_fake.data() + first;
+            for (std::size_t j = 0; j < n; ++j) real[j] = static_cast<double>(terms.real[real_of[j]]);
+            for (std::size_t j = 0; j < n; ++j) {
+                const double r = real[j], f = static_cast<double>(fake[j]), gap = r - f - margin, push = sigmoid(-gap);
+                loss[j] = softplus(-gap) + centering * (r + f) * (r + f) + score_penalty * (r * r + f * f) / 2;
+                slope[j] = weight * (-push + 2 * centering * (r + f) + score_penalty * r);
+                d[j] += static_cast<T>(weight * (push + 2 * centering * (r + f) + score_penalty * f));
+            }
+            for (std::size_t j = 0; j < n; ++j) d_real[real_of[j]] += static_cast<T>(slope[j]);
+            total.add(loss, n);
         }
+        if (samples > 0) stats.loss = weight * total.total();
         return stats;
     }
 };

@@ -37,24 +37,25 @@ struct gae {
         detail::check_token_rewards(terms, advantage, "gae");
         detail::check_same_shape(advantage, terms.value, "gae", "terms.value");
         detail::check_same_shape_if_given(advantage, returns, "gae", "returns");
-        std::vector<double>& gain = work.a;
-        gain.clear();
-        detail::targets_are_values(terms, returns);
+        std::vector<double>&gain = work.a, &value = work.c;
+        gain.resize(detail::all_tokens(advantage));
+        work.index.resize(advantage.rows());
+        double* row = gain.data();
         for (std::size_t i = 0; i < advantage.rows(); ++i) {
-            const auto value = terms.value.row(i);
-            const auto target = row_if_given(returns, i);
-            double next_value = detail::bootstrap_of(terms.reward, i), next_gain = 0;
-            detail::for_each_reward(terms, i, advantage.length(i), [&](std::size_t t, double r) {
-                const double v = static_cast<double>(value[t]);
-                next_gain = r + discount * next_value - v + discount * lambda * next_gain;
-                next_value = v;
-                gain.push_back(next_gain);
-                if (!target.empty()) target[t] = static_cast<T>(next_gain + v);
-            });
+            const std::size_t n = work.index[i] = detail::list_rewards(terms, i, advantage.length(i), row);
+            value.resize(advantage.length(i) + 1);
+            const std::size_t tokens = detail::list_tokens(terms.value, terms.mask, i, value.data());
+            value[tokens] = detail::bootstrap_of(terms.reward, i);
+            const double* const v = value.data();
+            for (std::size_t k = 0; k < n; ++k) row[k] += discount * v[k + 1] - v[k];
+            detail::sum_to_go(row, n, discount * lambda, 0);
+            if (!returns.empty())
+                detail::write_tokens(returns, terms.mask, i,
+                                     [=](std::size_t k) { return n > 0 ? row[k] + v[k] : v[k]; });
+            row += n;
         }
-        if (whiten) detail::whiten_numbers(gain, variance);
-        detail::write_in_order(gain, terms, advantage);
-        return detail::summarize(advantage, terms.mask, detail::same_rewards(terms, advantage, work.b));
+        const moments m = detail::write_rows(gain.data(), work.index, whiten, variance, terms.mask, advantage);
+        return {m.mean, m.deviation(), detail::same_rewards(terms, advantage, work.b)};
     }
 };
 

@@ -24,9 +24,14 @@ struct opo {
         detail::check_advantage_terms(terms, advantage, "opo");
         const std::size_t rows = advantage.rows();
         std::vector<double>&gain = work.a, &length = work.c, &mean = work.d, &weight = work.e;
+        const double constant = detail::constant_groups(terms, rows, work);
         gain.assign(rows, 0.0);
-        length.assign(rows, 0.0);
-        for_each_token(advantage, terms.mask, [&](std::size_t i, std::size_t) { length[i] += 1; });
+        length.resize(rows);
+        for (std::size_t i = 0; i < rows; ++i) {
+            const std::size_t n = advantage.length(i);
+            length[i] =
+                static_cast<double>(terms.mask.empty() ? n : detail::count_included(terms.mask.row(i).data(), n));
+        }
         detail::for_each_row_reward(terms, [&](auto&& reward_of) {
             mean.assign(terms.group.count, 0.0);
             weight.assign(terms.group.count, 0.0);
@@ -42,8 +47,7 @@ struct opo {
                 if (!is_nan(&r) && length[i] > 0) gain[i] += centred(r, mean[g] / weight[g]);
             }
         });
-        detail::broadcast_rows(std::span<const double>(gain), terms.mask, advantage);
-        return detail::summarize(advantage, terms.mask, detail::constant_groups(terms, rows, work));
+        return detail::finish_rows(std::span<const double>(gain), terms.mask, advantage, constant);
     }
 };
 

@@ -33,48 +33,56 @@ struct optimal_token_baseline {
         std::size_t longest = 0;
         for (std::size_t i = 0; i < advantage.rows(); ++i)
             longest = advantage.length(i) > longest ? advantage.length(i) : longest;
-        // [groups, longest] each: sum of W G, sum of W, rows.
+        // [groups, longest] each: sum of W G, then the baseline; sum of W, then 1 where there is one; rows.
         std::vector<double>&product = work.a, &weight = work.b, &count = work.c;
         for (std::vector<double>* x : {&product, &weight, &count}) x->assign(terms.group.count * longest, 0.0);
-        for (std::size_t i = 0; i < advantage.rows(); ++i)
-            for_each_position(terms, i, work.d, [&](std::size_t, std::size_t k, double to_go, double w) {
-                const std::size_t at = terms.group.id[i] * longest + k;
-                product[at] += w * to_go;
-                weight[at] += w;
-                count[at] += 1;
-            });
+        work.d.resize(detail::all_tokens(advantage));
+        work.e.resize(longest);
+        work.index.resize(advantage.rows());
+        double *to_go = work.d.data(), *const norm = work.e.data();
         for (std::size_t i = 0; i < advantage.rows(); ++i) {
-            const auto out = advantage.row(i);
-            for (T& v : out) v = 0;
-            for_each_position(terms, i, work.d, [&](std::size_t t, std::size_t k, double to_go, double) {
-                const std::size_t first = terms.group.id[i] * longest, at = first + k;
-                if (count[at] > 1 && weight[at] > 0)
-                    out[t] = static_cast<T>(centred(to_go, product[at] / weight[at]));
-                else if (handle_zero_tail && count[at] == 1 && count[first] > 1)
-                    out[t] = static_cast<T>(to_go);
-            });
+            const std::size_t n = work.index[i] = detail::list_rewards(terms, i, advantage.length(i), to_go);
+            detail::sum_to_go(to_go, n, 1, detail::bootstrap_of(terms.reward, i));
+            detail::list_tokens(terms.score_norm, terms.mask, i, norm);
+            const std::size_t first = terms.group.id[i] * longest;
+            double *const p = product.data() + first, *const w = weight.data() + first, *const c = count.data() + first;
+            for (std::size_t k = 0; k < n; ++k) norm[k] = norm[k] < 0 ? 0 : norm[k];
+            sum_up(norm, n);
+            for (std::size_t k = 0; k < n; ++k) p[k] += norm[k] * to_go[k], w[k] += norm[k], c[k] += 1;
+            to_go += n;
+        }
+        for (std::size_t g = 0; g < terms.group.count; ++g)
+            for (std::size_t first = g * longest, at = first; at < first + longest; ++at) {
+                const bool shared = count[at] > 1 && weight[at] > 0;
+                const bool tail = handle_zero_tail && count[at] == 1 && count[first] > 1;
+                product[at] = shared ? product[at] / weight[at] : 0;
+                weight[at] = shared || tail;
+            }
+        to_go = work.d.data();
+        for (std::size_t i = 0; i < advantage.rows(); ++i) {
+            const std::size_t n = work.index[i], first = terms.group.id[i] * longest;
+            const double *const baseline = product.data() + first, *const has = weight.data() + first;
+            if (n == 0)
+                detail::write_tokens(advantage, terms.mask, i, [](std::size_t) { return 0; });
+            else
+                detail::write_tokens(advantage, terms.mask, i, [=](std::size_t k) {
+                    const double a = centred(to_go[k], baseline[k]);
+                    return has[k] > 0 ? a : 0;
+                });
+            to_go += n;
         }
         return detail::summarize(advantage, terms.mask, detail::constant_groups(terms, advantage.rows(), work));
     }
 
 private:
-    /// Calls f(token, position, return, W) for the unmasked tokens of row i, the first one first; not at all if no
-    /// reward applies.
-    template <class T, class F>
-    static void for_each_position(const advantage_terms<T>& terms, std::size_t i, std::vector<double>& to_go, F&& f) {
-        const auto norm = terms.score_norm.row(i);
-        to_go.clear();
-        detail::for_each_return(terms, i, norm.size(), 1, [&](std::size_t, double g) { to_go.push_back(g); });
-        if (to_go.empty()) return;
-        const included_tokens included(terms.mask, i);
-        double w = 0;
-        std::size_t k = 0;
-        for (std::size_t t = 0; t < norm.size(); ++t) {
-            if (!included[t]) continue;
-            if (!(norm[t] < 0)) w += static_cast<double>(norm[t]);
-            f(t, k, to_go[to_go.size() - 1 - k], w);
-            ++k;
+    /// x_k += x_{k-1} from the first to the last, four at a time.
+    static void sum_up(double* x, std::size_t n) {
+        double before = 0;
+        for (; n >= 4; n -= 4, x += 4) {
+            const double first = x[0], second = first + x[1], third = second + x[2], fourth = third + x[3];
+            x[0] = before + first, x[1] = before + second, x[2] = before + third, x[3] = before += fourth;
         }
+        for (; n > 0; --n, ++x) before = *x += before;
     }
 };
 

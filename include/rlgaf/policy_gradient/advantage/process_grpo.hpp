@@ -28,24 +28,33 @@ struct process_grpo {
         detail::check_advantage_terms(terms, advantage, "process_grpo");
         std::vector<double>&mean = work.a, &deviation = work.b, &steps = work.c, &members = work.d;
         for (std::vector<double>* x : {&mean, &deviation, &steps, &members}) x->assign(terms.group.count, 0.0);
+        work.e.resize(detail::all_tokens(advantage));  // rewards, then what they are above the mean, row by row
+        work.index.resize(advantage.rows());
+        double* row = work.e.data();
         for (std::size_t i = 0; i < advantage.rows(); ++i) {
-            const std::size_t g = terms.group.id[i];
-            bool any = false;
-            for_each_reward(terms, i, advantage.length(i), [&](std::size_t, double r, bool ends_step) {
-                if (!ends_step) return;
-                mean[g] += r;
-                steps[g] += 1;
-                any = true;
-            });
-            members[g] += any;
+            const std::size_t g = terms.group.id[i], n = detail::list_rewards(terms, i, advantage.length(i), row);
+            work.index[i] = n;
+            double ends = ends_with_nothing(terms, i, row, n);
+            for (std::size_t k = 0; k < n; ++k) ends += row[k] != 0;
+            detail::lane_sum sum;
+            sum.add(row, n);
+            mean[g] += sum.total(), steps[g] += ends, members[g] += ends > 0;
+            row += n;
         }
         for (std::size_t g = 0; g < terms.group.count; ++g)
             if (steps[g] > 0) mean[g] /= steps[g];
+        row = work.e.data();
         for (std::size_t i = 0; i < advantage.rows(); ++i) {
-            const std::size_t g = terms.group.id[i];
-            for_each_reward(terms, i, advantage.length(i), [&](std::size_t, double r, bool ends_step) {
-                if (ends_step) deviation[g] += (r - mean[g]) * (r - mean[g]);
-            });
+            const std::size_t g = terms.group.id[i], n = work.index[i], ends[] = {0, n};
+            const double middle = mean[g];
+            const bool nothing = ends_with_nothing(terms, i, row, n);
+            for (std::size_t k = 0; k < n; ++k) row[k] = row[k] != 0 ? row[k] - middle : 0;
+            if (nothing) row[n - 1] = -middle;
+            const auto squares = detail::sum_tokens<1>(
+                {}, [](double z) { return detail::token_numbers<1, double>{{z * z}}; },
+                ragged_view<const double>::packed(row, ends));
+            deviation[g] += squares.sum[0];
+            row += n;
         }
         double constant = 0, filled = 0;
         for (std::size_t g = 0; g < terms.group.count; ++g) {
@@ -54,30 +63,24 @@ struct process_grpo {
             filled += members[g] > 0;
             constant += members[g] > 0 && deviation[g] == 0;
         }
+        row = work.e.data();
         for (std::size_t i = 0; i < advantage.rows(); ++i) {
-            const std::size_t g = terms.group.id[i];
-            const auto out = advantage.row(i);
-            for (T& v : out) v = 0;
-            if (deviation[g] == 0) continue;
-            double to_go = 0;
-            for_each_reward(terms, i, out.size(), [&](std::size_t t, double r, bool ends_step) {
-                if (ends_step) to_go += (r - mean[g]) / (deviation[g] + epsilon);
-                out[t] = static_cast<T>(to_go);
-            });
+            const std::size_t g = terms.group.id[i], n = work.index[i];
+            const bool teaches = n > 0 && deviation[g] > 0;
+            const double scale = 1 / (deviation[g] + epsilon);
+            detail::sum_to_go(row, n, 1, 0);
+            detail::write_tokens(advantage, terms.mask, i, [=](std::size_t k) { return teaches ? row[k] * scale : 0; });
+            row += n;
         }
         return detail::summarize(advantage, terms.mask, filled > 0 ? constant / filled : 0);
     }
 
 private:
-    /// Calls f(token, reward, whether a step ends there) for the unmasked tokens of row i, the last one first.
-    template <class T, class F>
-    static void for_each_reward(const advantage_terms<T>& terms, std::size_t i, std::size_t length, F&& f) {
+    /// Whether the last of row i's n rewards is a step although it is 0: outcomes were paid with it.
+    template <class T>
+    static bool ends_with_nothing(const advantage_terms<T>& terms, std::size_t i, const double* reward, std::size_t n) {
         const double outcome = detail::outcome_of(terms.reward, i);
-        bool pays_outcome = !is_nan(&outcome);
-        detail::for_each_reward(terms, i, length, [&](std::size_t t, double r) {
-            f(t, r, pays_outcome || r != 0);
-            pays_outcome = false;
-        });
+        return n > 0 && reward[n - 1] == 0 && !is_nan(&outcome);
     }
 };
 

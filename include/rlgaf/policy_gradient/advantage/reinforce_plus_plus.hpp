@@ -34,31 +34,31 @@ struct reinforce_plus_plus {
                                const ragged_view<T>& advantage) const {
         check();
         detail::check_token_rewards(terms, advantage, "reinforce_plus_plus");
-        std::vector<double>& x = work.c;
-        if (!group_baseline) {
-            x.clear();
-            for (std::size_t i = 0; i < advantage.rows(); ++i)
-                detail::for_each_return(terms, i, advantage.length(i), discount,
-                                        [&](std::size_t, double to_go) { x.push_back(to_go); });
-            detail::whiten_numbers(x, variance);
-            detail::write_in_order(x, terms, advantage);
-            return detail::summarize(advantage, terms.mask, detail::same_rewards(terms, advantage, work.a));
+        const std::size_t rows = advantage.rows();
+        double constant = 0;
+        if (group_baseline) {
+            detail::center_rewards(terms, rows, false, work);
+            constant = detail::find_constant_groups(terms.group, work);
         }
-        detail::center_rewards(terms, advantage.rows(), false, work);
-        const double constant = detail::find_constant_groups(terms.group, work);
-        const auto teaches = [&](std::size_t i) { return !is_nan(&work.a[i]) && work.d[terms.group.id[i]] != 0; };
-        x.clear();
-        for_each_token(advantage, terms.mask, [&](std::size_t i, std::size_t) {
-            if (teaches(i)) x.push_back(work.a[i]);
-        });
-        detail::whiten_numbers(x, variance);
-        for (std::size_t i = 0; i < advantage.rows(); ++i)
-            for (T& v : advantage.row(i)) v = 0;
-        std::size_t next = 0;
-        for_each_token(advantage, terms.mask, [&](std::size_t i, std::size_t t) {
-            if (teaches(i)) advantage.row(i)[t] = static_cast<T>(x[next++]);
-        });
-        return detail::summarize(advantage, terms.mask, constant);
+        std::vector<double>& x = work.c;
+        std::vector<std::size_t>& count = work.index;
+        x.resize(detail::all_tokens(advantage));
+        count.resize(rows);
+        double* next = x.data();
+        for (std::size_t i = 0; i < rows; ++i) {
+            if (group_baseline) {
+                const bool teaches = !is_nan(&work.a[i]) && work.d[terms.group.id[i]] != 0;
+                count[i] = teaches ? detail::token_count(advantage.length(i), terms.mask, i) : 0;
+                for (std::size_t k = 0; k < count[i]; ++k) next[k] = work.a[i];
+            } else {
+                count[i] = detail::list_rewards(terms, i, advantage.length(i), next);
+                detail::sum_to_go(next, count[i], discount, detail::bootstrap_of(terms.reward, i));
+            }
+            next += count[i];
+        }
+        if (!group_baseline) constant = detail::same_rewards(terms, advantage, work.a);
+        const moments m = detail::write_rows(x.data(), count, true, variance, terms.mask, advantage);
+        return {m.mean, m.deviation(), constant};
     }
 };
 

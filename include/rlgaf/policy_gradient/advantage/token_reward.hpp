@@ -11,6 +11,14 @@ void check_token_rewards(const advantage_terms<T>& terms, const ragged_view<G>& 
         check_size(terms.reward.bootstrap.size(), advantage.rows(), function, "terms.reward.bootstrap");
 }
 
+/// Tokens of all rows, masked ones too: room for what list_tokens writes.
+template <class G>
+std::size_t all_tokens(const ragged_view<G>& shape) {
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < shape.rows(); ++i) n += shape.length(i);
+    return n;
+}
+
 /// Sum of the outcomes that apply to row i; NaN where none does.
 template <class T>
 double outcome_of(const reward_view<T>& reward, std::size_t i) {
@@ -30,9 +38,13 @@ double bootstrap_of(const reward_view<T>& reward, std::size_t i) {
     return reward.bootstrap.empty() ? 0 : reward.bootstrap[i];
 }
 
+/// Unmasked tokens of row i.
+inline std::size_t token_count(std::size_t length, const mask_view& mask, std::size_t i) {
+    return mask.empty() ? length : count_included(mask.row(i).data(), length);
+}
 template <class G>
 bool has_token(const ragged_view<G>& shape, const mask_view& mask, std::size_t i) {
-    return mask.empty() ? shape.length(i) > 0 : count_included(mask.row(i).data(), shape.length(i)) > 0;
+    return token_count(shape.length(i), mask, i) > 0;
 }
 
 /// The undiscounted return of a row without token rewards; NaN where no reward applies.
@@ -82,33 +94,75 @@ double same_rewards(const advantage_terms<T>& terms, const ragged_view<T>& advan
     return m.count > 0 && is_constant(m.deviation(), m.mean) ? 1 : 0;
 }
 
-/// Mean 0, deviation 1; numbers that are all equal become exactly 0.
-inline void whiten_numbers(std::vector<double>& x, variance_kind kind) {
-    const std::size_t ends[] = {0, x.size()};
-    const moments m = whiten{.kind = kind}(ragged_view<double>::packed(x.data(), ends), {});
-    if (is_constant(m.deviation(), m.mean)) x.assign(x.size(), 0.0);
+/// The unmasked tokens of row i, in order and one behind the other, to `out`; returns how many.
+template <class T>
+std::size_t list_tokens(const ragged_view<const T>& x, const mask_view& mask, std::size_t i, double* out) {
+    const auto row = x.row(i);
+    if (!mask.empty()) return pack_included(row.data(), mask.row(i).data(), row.size(), out);
+    for (std::size_t t = 0; t < row.size(); ++t) out[t] = static_cast<double>(row[t]);
+    return row.size();
 }
 
-/// Writes the numbers on the tokens in the order in which for_each_reward visits them, 0 on all others.
+/// The rewards of for_each_reward, the first token's first, to `out`; returns how many.
 template <class T>
-void write_in_order(const std::vector<double>& x, const advantage_terms<T>& terms, const ragged_view<T>& out) {
-    std::size_t next = 0;
+std::size_t list_rewards(const advantage_terms<T>& terms, std::size_t i, std::size_t length, double* out) {
+    double outcome = outcome_of(terms.reward, i);
+    const bool stepwise = !terms.reward.token.empty(), applies = !is_nan(&outcome);
+    if (!applies && !stepwise && !terms.reward.outcome.empty()) return 0;
+    const std::size_t n = token_count(length, terms.mask, i);
+    if (stepwise) list_tokens(terms.reward.token, terms.mask, i, out);
+    for (std::size_t k = 0; k < n && !stepwise; ++k) out[k] = 0;
+    if (n > 0 && applies) out[n - 1] += outcome;
+    return n;
+}
+
+/// Writes f(0), f(1), ... on the unmasked tokens of row i, 0 on the others.
+template <class T, class F>
+void write_tokens(const ragged_view<T>& out, const mask_view& mask, std::size_t i, F&& f) {
+    const auto row = out.row(i);
+    if (mask.empty()) {
+        for (std::size_t t = 0; t < row.size(); ++t) row[t] = static_cast<T>(f(t));
+        return;
+    }
+    const std::uint8_t* const in = mask.row(i).data();
+    std::size_t k = 0;
+    for (std::size_t t = 0; t < row.size(); ++t) row[t] = in[t] != 0 ? static_cast<T>(f(k++)) : T{0};
+}
+
+/// x_k += decay x_{k+1} from the last to the first, `after` behind the last. Four at a time, of which the next four wait
+/// for one only.
+inline void sum_to_go(double* x, std::size_t n, double decay, double after) {
+    const double second = decay * decay, third = second * decay, fourth = second * second;
+    for (; n % 4 != 0; --n) after = x[n - 1] += decay * after;
+    for (; n > 0; n -= 4) {
+        double* const d = x + n - 4;
+        const double d23 = d[2] + decay * d[3], d01 = d[0] + decay * d[1], d123 = d[1] + decay * d23;
+        d[3] += decay * after, d[2] = d23 + second * after, d[1] = d123 + third * after;
+        d[0] = after = d01 + second * d23 + fourth * after;
+    }
+}
+
+/// Writes rows of numbers that stand one behind the other, count[i] of them on the tokens of row i, which are 0 where that
+/// is 0. Whitened: mean 0, deviation 1; numbers that are all equal become exactly 0. Returns the moments of what is written.
+template <class T>
+moments write_rows(const double* x, std::span<const std::size_t> count, bool whiten, variance_kind kind,
+                   const mask_view& mask, const ragged_view<T>& out) {
+    std::size_t ends[] = {0, 0};
+    for (const std::size_t n : count) ends[1] += n;
+    moments m = token_moments(ragged_view<const double>::packed(x, ends), {});
+    const double variance = kind == variance_kind::bessel ? m.variance() : m.biased_variance();
+    const double mean = whiten ? m.mean : 0;
+    const double scale = !whiten ? 1 : is_constant(m.deviation(), m.mean) ? 0 : 1 / std::sqrt(variance);
     for (std::size_t i = 0; i < out.rows(); ++i) {
-        const auto row = out.row(i);
-        for (T& v : row) v = 0;
-        for_each_reward(terms, i, row.size(), [&](std::size_t t, double) { row[t] = static_cast<T>(x[next++]); });
+        if (count[i] == 0 || scale == 0)
+            write_tokens(out, mask, i, [](std::size_t) { return 0; });
+        else
+            write_tokens(out, mask, i, [=](std::size_t k) { return (x[k] - mean) * scale; });
+        if (count[i] == 0) m.merge({.count = static_cast<double>(token_count(out.length(i), mask, i)), .mean = mean});
+        x += count[i];
     }
-}
-
-/// Critic targets of tokens that no reward reaches: what the critic says already. 0 on masked tokens.
-template <class T>
-void targets_are_values(const advantage_terms<T>& terms, const ragged_view<T>& returns) {
-    for (std::size_t i = 0; i < returns.rows(); ++i) {
-        const auto target = returns.row(i);
-        const auto value = terms.value.row(i);
-        const included_tokens included(terms.mask, i);
-        for (std::size_t t = 0; t < target.size(); ++t) target[t] = included[t] ? value[t] : T{0};
-    }
+    m.mean = (m.mean - mean) * scale, m.squares *= scale * scale;
+    return m;
 }
 
 }  // namespace detail

@@ -1,4 +1,5 @@
 #pragma once
+#include "rlgaf/core/exponential.hpp"
 #include "rlgaf/core/scalar.hpp"
 #include "rlgaf/policy_gradient/advantage/token_reward.hpp"
 
@@ -49,24 +50,27 @@ struct vtrace {
         detail::check_same_shape(advantage, terms.log_prob, "vtrace", "terms.log_prob");
         detail::check_same_shape(advantage, terms.behaviour_log_prob, "vtrace", "terms.behaviour_log_prob");
         detail::check_same_shape_if_given(advantage, returns, "vtrace", "returns");
-        detail::targets_are_values(terms, returns);
         for (std::size_t i = 0; i < advantage.rows(); ++i) {
-            const auto value = terms.value.row(i), log_prob = terms.log_prob.row(i),
-                       behaviour = terms.behaviour_log_prob.row(i);
-            const auto out = advantage.row(i), target = row_if_given(returns, i);
-            for (T& v : out) v = 0;
-            double next_value = detail::bootstrap_of(terms.reward, i), next_error = 0;
-            detail::for_each_reward(terms, i, out.size(), [&](std::size_t t, double r) {
-                const double v = static_cast<double>(value[t]);
-                const double ratio =
-                    std::exp(clamp_log_ratio(static_cast<double>(log_prob[t]) - static_cast<double>(behaviour[t])));
-                const double rho = truncated(ratio, rho_max), c = lambda * truncated(ratio, c_max);
-                const double step = r + discount * next_value - v;
-                out[t] = static_cast<T>(rho * (step + discount * lambda * next_error));
-                next_error = rho * step + discount * c * next_error;
-                next_value = v;
-                if (!target.empty()) target[t] = static_cast<T>(v + next_error);
-            });
+            for (std::vector<double>* x : {&work.a, &work.c, &work.d, &work.e}) x->resize(advantage.length(i) + 1);
+            double *const gain = work.a.data(), *const value = work.c.data(), *const rho = work.d.data(),
+                          *const c = work.e.data();
+            const std::size_t n = detail::list_rewards(terms, i, advantage.length(i), gain);
+            value[detail::list_tokens(terms.value, terms.mask, i, value)] = detail::bootstrap_of(terms.reward, i);
+            detail::list_tokens(terms.log_prob, terms.mask, i, rho);
+            detail::list_tokens(terms.behaviour_log_prob, terms.mask, i, c);
+            for (std::size_t k = 0; k < n; ++k) {
+                const double ratio = exponential(detail::held_within(rho[k] - c[k], -log_ratio_limit, log_ratio_limit));
+                rho[k] = truncated(ratio, rho_max), c[k] = discount * lambda * truncated(ratio, c_max);
+                gain[k] += discount * value[k + 1] - value[k];
+            }
+            double error = 0;
+            for (std::size_t k = n; k-- > 0;) {
+                const double step = gain[k];
+                gain[k] = rho[k] * (step + discount * lambda * error);
+                value[k] += error = rho[k] * step + c[k] * error;  // becomes the target
+            }
+            detail::write_tokens(advantage, terms.mask, i, [=](std::size_t k) { return n > 0 ? gain[k] : 0; });
+            if (!returns.empty()) detail::write_tokens(returns, terms.mask, i, [=](std::size_t k) { return value[k]; });
         }
         return detail::summarize(advantage, terms.mask, detail::same_rewards(terms, advantage, work.b));
     }

@@ -119,7 +119,6 @@ private:
         }
         pairs.resize(2 * count);
     }
-    /// Apart from the numbers of whatever else shuffles by the same seed.
 };
 
 }  // namespace rlgaf::inline RLGAF_ABI

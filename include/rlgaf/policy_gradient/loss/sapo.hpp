@@ -35,9 +35,8 @@ struct sapo {
         const T gain_tau = static_cast<T>(tau_positive), gain_height = static_cast<T>(4 / tau_positive);
         const T loss_tau = static_cast<T>(tau_negative), loss_height = static_cast<T>(4 / tau_negative);
         return detail::token_loss<true>(terms, row_weight, d_log_prob, "sapo", [=](const auto& x) {
-            const T gains = x.advantage > 0 ? T{1} : T{0};
-            const T tau = gains * gain_tau + (1 - gains) * loss_tau;
-            const T height = gains * gain_height + (1 - gains) * loss_height;
+            const T tau = detail::choose(x.advantage > 0, gain_tau, loss_tau);
+            const T height = detail::choose(x.advantage > 0, gain_height, loss_height);
             const T e = exponential(tau * (1 - x.ratio));
             const T p = 1 / (1 + e);
             return detail::token_output<T>{.value = height * p, .slope = 4 * x.ratio * p * (e * p) * x.alive};
