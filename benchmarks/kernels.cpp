@@ -1,5 +1,7 @@
 // What the algorithms cost beside the model: ns a token of each loss, estimator and reward stage, beside a memcpy of
-// the same traffic and LibTorch doing the same.
+// the same traffic and LibTorch doing the same. Where a kernel returns them, LibTorch computes statistics as well,
+// without a gradient: of a ratio the mean of ratio - 1 - log ratio, the largest one and the clipped share; of advantages
+// mean and deviation.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -266,7 +268,9 @@ int main(int argc, char** argv) {
     std::size_t repeats = 101;
     CLI::App app(
         "ns a token of each kernel, one thread. memcpy: one that moves the bytes that the kernel reads and writes. "
-        "LibTorch: forward and backward of the same formula, one thread. Kernels of layout `flat` take whole rows: as "
+        "LibTorch: forward and backward of the same formula, one thread, with the kernel's statistics of ratios "
+        "(mean of ratio - 1 - log ratio, largest, clipped share) and of advantages (mean, deviation). Kernels of "
+        "layout `flat` take whole rows: as "
         "many as the shape has tokens");
     app.add_option("--json", json, "write results here");
     app.add_option("--layout", layout, "of token arrays")->check(CLI::IsMember({"packed", "padded", "both"}));

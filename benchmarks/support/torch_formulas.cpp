@@ -10,20 +10,51 @@ namespace {
 
 using torch::Tensor;
 
+/// The share of tokens (or rows) whose gradient a clip of the ratio takes. Without a gradient, as all statistics.
+Tensor clipped_share(const Tensor& advantage, const Tensor& ratio, double low, double high) {
+    const torch::NoGradGuard no_gradient;
+    return (((advantage > 0) & (ratio > high)) | ((advantage < 0) & (ratio < low))).to(torch::kFloat32).mean();
+}
+
 /// What a formula may read: [B, T], but reward [B] and scores [B T]. log_prob, entropy, value and scores are leaves.
+/// Ratios come with the statistics that the kernels return: the mean of ratio - 1 - log_ratio, and the largest ratio.
 struct inputs {
     Tensor log_prob, old, reference, advantage, entropy, value, reward, real, fake, norm;
     std::int64_t rows, tokens, group;
 
     Tensor log_ratio() const { return (log_prob - old).clamp(-20, 20); }
-    Tensor ratio() const { return log_ratio().exp(); }
-    Tensor sequence_ratio() const { return (log_prob - old).mean(1).clamp(-20, 20).exp(); }
+    static void measure(const Tensor& log_ratio, const Tensor& token_ratio, const Tensor& ratio) {
+        const torch::NoGradGuard no_gradient;
+        (token_ratio - 1 - log_ratio).mean();
+        ratio.max();
+    }
+    Tensor ratio() const {
+        const Tensor d = log_ratio(), r = d.exp();
+        measure(d, r, r);
+        return r;
+    }
+    /// exp of what `of_rows` makes of the log-ratios, [B].
+    template <class F>
+    Tensor row_ratio(F&& of_rows) const {
+        const Tensor d = log_prob - old, r = of_rows(d).exp();
+        const torch::NoGradGuard no_gradient;
+        const Tensor held = d.clamp(-20, 20);
+        measure(held, held.exp(), r);
+        return r;
+    }
+    Tensor sequence_ratio() const {
+        return row_ratio([](const Tensor& d) { return d.mean(1).clamp(-20, 20); });
+    }
+    Tensor sum_ratio() const {
+        return row_ratio([](const Tensor& d) { return d.sum(1).clamp(-20, 20); });
+    }
     Tensor gain() const { return advantage.mean(1); }
     Tensor by_group() const { return reward.view({-1, group}); }
     Tensor on_tokens(const Tensor& x) const { return x.reshape({rows, 1}).expand({rows, tokens}).contiguous(); }
     Tensor reward_to_go() const { return advantage.flip({1}).cumsum(1).flip({1}); }
 };
 Tensor clipped(const Tensor& a, const Tensor& r, double low, double high) {
+    clipped_share(a, r, 1 - low, 1 + high);
     return torch::max(-a * r, -a * r.clamp(1 - low, 1 + high));
 }
 Tensor whitened(const Tensor& x) { return (x - x.mean()) / (x.std() + 1e-8); }
@@ -33,7 +64,11 @@ const std::map<std::string, formula>& losses() {
     static const std::map<std::string, formula> table = {
         {"policy_gradient_loss", [](const inputs& x) { return (-x.advantage * x.log_prob).mean(); }},
         {"is_reinforce",
-         [](const inputs& x) { return (-x.ratio().clamp_max(2).detach() * x.advantage * x.log_prob).mean(); }},
+         [](const inputs& x) {
+             const Tensor r = x.ratio();
+             clipped_share(x.advantage, r, 0, 2);
+             return (-r.clamp_max(2).detach() * x.advantage * x.log_prob).mean();
+         }},
         {"ppo_clip",
          [](const inputs& x) {
              const Tensor both = clipped(x.advantage, x.ratio(), 0.2, 0.28);
@@ -42,10 +77,15 @@ const std::map<std::string, formula>& losses() {
         {"two_sided_clip",
          [](const inputs& x) {
              const Tensor r = x.ratio();
+             clipped_share(x.advantage, r, 0.8, 1.2);
              return (-torch::min(r.clamp_max(4) * x.advantage, r.clamp(0.8, 1.2) * x.advantage)).mean();
          }},
         {"cispo",
-         [](const inputs& x) { return (-x.ratio().clamp(0.8, 1.2).detach() * x.advantage * x.log_prob).mean(); }},
+         [](const inputs& x) {
+             const Tensor r = x.ratio();
+             clipped_share(x.advantage, r, 0.8, 1.2);
+             return (-r.clamp(0.8, 1.2).detach() * x.advantage * x.log_prob).mean();
+         }},
         {"sapo",
          [](const inputs& x) {
              const Tensor tau =
@@ -60,8 +100,11 @@ const std::map<std::string, formula>& losses() {
          }},
         {"gmpo",
          [](const inputs& x) {
-             const Tensor d = x.log_prob - x.old, up = x.gain().unsqueeze(1);
-             const Tensor c = torch::where(up > 0, d.clamp_max(0.4), d.clamp_min(-0.4)).mean(1).exp();
+             const Tensor up = x.gain().unsqueeze(1);
+             const Tensor c = x.row_ratio([&](const Tensor& d) {
+                 clipped_share(up, d, -0.4, 0.4);
+                 return torch::where(up > 0, d.clamp_max(0.4), d.clamp_min(-0.4)).mean(1);
+             });
              return (-x.gain() * c).mean();
          }},
         {"luspo",
@@ -70,21 +113,18 @@ const std::map<std::string, formula>& losses() {
          }},
         {"vespo",
          [](const inputs& x) {
-             const Tensor w = x.log_ratio().sum(1).clamp(-18.42, 20).exp().detach();
+             const Tensor w = x.row_ratio([](const Tensor& d) { return d.sum(1).clamp(-18.42, 20); }).detach();
              const Tensor phi =
                  torch::where(x.gain() >= 0, w.pow(2) * (3 * (1 - w)).exp(), w.pow(3) * (2 * (1 - w)).exp());
              return (-phi.unsqueeze(1) * x.advantage * x.log_prob).mean();
          }},
         {"topr",
          [](const inputs& x) {
-             const Tensor w = (x.log_prob - x.old).sum(1).clamp(-20, 20).exp().clamp_max(1).detach();
+             const Tensor w = x.sum_ratio().clamp_max(1).detach();
              return (-torch::where(x.gain() >= 0, torch::ones_like(w), w).unsqueeze(1) * x.advantage * x.log_prob)
                  .mean();
          }},
-        {"sequence_clip",
-         [](const inputs& x) {
-             return clipped(x.gain(), (x.log_prob - x.old).sum(1).clamp(-20, 20).exp(), 0.2, 0.2).mean();
-         }},
+        {"sequence_clip", [](const inputs& x) { return clipped(x.gain(), x.sum_ratio(), 0.2, 0.2).mean(); }},
         {"astar_po",
          [](const inputs& x) { return (1e-3 * (x.log_prob - x.reference).sum(1) - x.gain()).pow(2).mean(); }},
         {"kl_cov",
@@ -134,7 +174,7 @@ const std::map<std::string, formula>& losses() {
     return table;
 }
 
-/// Without a gradient.
+/// Without a gradient. Advantages come with their mean and deviation, as from the kernels.
 const std::map<std::string, formula>& estimators() {
     static const std::map<std::string, formula> table = {
         {"grpo",
@@ -240,9 +280,11 @@ torch_kernel make_torch_kernel(const std::string& kernel, std::size_t rows, std:
                                    static_cast<std::int64_t>(group_size));
     if (loss != losses().end())  // gradients accumulate, as the kernels' do
         return {[x, f = loss->second] { f(x).backward(); }};
-    return {[x, f = estimator->second] {
+    const bool advantage = kernel != "kl_penalty" && kernel.find("reward") == std::string::npos;
+    return {[x, f = estimator->second, advantage] {
         const torch::NoGradGuard no_gradient;
-        f(x);
+        const Tensor out = f(x);
+        if (advantage) out.mean(), out.std();
     }};
 }
 

@@ -388,6 +388,23 @@ TEST_CASE("estimators: vtrace on another policy's rows", "[training]") {
     }
 }
 
+TEST_CASE("Trap: vtrace in update_policy weighs another policy's rows once, not once more by roll_out's factors",
+          "[training]") {
+    probe policy = policy_of(1);
+    part estimator{vtrace{.rho_max = infinity, .c_max = infinity}};
+    part loss{policy_gradient_loss{}};
+    gradient mean(policy.logits().size(), 0.0);
+    trajectory t;
+    for_each_group(policy_of(1, 6), 1, [&](double p, const batch& group) {
+        policy.scripted = group;
+        roll_out(policy, no_prompts{}, {.rows = 1, .group_size = 1, .recompute_old = true}, {}, t);
+        with_values(pay_outcome, guess_before)(t);
+        update_policy(policy, t, {.aggregation = {.mode = aggregation::sequence_sum}}, {}, estimator, loss);
+        for (std::size_t j = 0; j < mean.size(); ++j) mean[j] += p * policy.ascent[j];
+    });
+    CHECK(gap(mean, exact_gradient<double>(policy, reward_of)) < 1e-12);
+}
+
 TEST_CASE("estimators: remax has the exact gradient, whatever the greedy answer earns", "[training]") {
     for (const earning& earn : {earning(pay_outcome), earning(pay_tokens)}) {
         library_step step = step_of(remax{}, earn, 3);
@@ -1214,7 +1231,7 @@ TEST_CASE("estimators: kl_loss has on average the value and the gradient that it
     check(kl_estimator::abs, size, sign);
     check(kl_estimator::k1_plus, kl, to_reference);
     check(kl_estimator::k3_plus, kl, to_reference);
-    // k1's value: a ratio to the reference of the policy's own tokens, so that the bias of k2's value shows.
+    // Of the values k2's is biased.
     CHECK(gap(half_square, kl) > 0.02);
 
     // On an older policy's rows: weighed k3 is unbiased in its states, value and gradient; k3 itself is neither.

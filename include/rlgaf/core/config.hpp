@@ -8,6 +8,7 @@
 ///   RLGAF_ABI                 name of the inline namespace. It encodes what changes the meaning of inline functions,
 ///                             so that differently configured files of one program never share a definition.
 ///   RLGAF_COLD                keeps error paths out of the kernels.
+///   RLGAF_INLINE              for what loops over many numbers call: a call would keep them from vector code.
 #include "rlgaf/version.hpp"
 
 #if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ && !defined(RLGAF_ALLOW_FINITE_MATH)
@@ -33,8 +34,10 @@
 
 #if defined(__GNUC__)
 #define RLGAF_COLD [[gnu::cold, gnu::noinline]]
+#define RLGAF_INLINE [[gnu::always_inline]] inline
 #else
 #define RLGAF_COLD
+#define RLGAF_INLINE inline
 #endif
 
 namespace rlgaf {

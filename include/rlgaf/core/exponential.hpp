@@ -16,7 +16,7 @@ using lane_int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
 /// first ? a : b by their bits. Where g++ sees a choice between a constant and a variable it computes everything that
 /// follows for both, and vector code pays for both.
 template <class T>
-T choose(bool first, T a, T b) noexcept {
+RLGAF_INLINE T choose(bool first, T a, T b) noexcept {
     using bits = lane_int<T>;
     const bits mask = -static_cast<bits>(first);
     return __builtin_bit_cast(T, (__builtin_bit_cast(bits, a) & mask) | (__builtin_bit_cast(bits, b) & ~mask));
@@ -24,7 +24,7 @@ T choose(bool first, T a, T b) noexcept {
 
 /// x within [low, high]; NaN stays NaN.
 template <class T>
-T held_within(T x, T low, T high) noexcept {
+RLGAF_INLINE T held_within(T x, T low, T high) noexcept {
     x = choose(x < low, low, x);
     return choose(x > high, high, x);
 }
@@ -35,7 +35,7 @@ struct split_exponential {
     T scale, r, q;
 };
 
-inline split_exponential<double> split(double x) noexcept {
+RLGAF_INLINE split_exponential<double> split(double x) noexcept {
     x = held_within(x, -708.0, 709.0);
     const double shifted = x * 0x1.71547652b82fep0 + 0x1.8p52;  // its last bits are n
     const double n = shifted - 0x1.8p52;
@@ -56,7 +56,7 @@ inline split_exponential<double> split(double x) noexcept {
     return {__builtin_bit_cast(double, (bits + 1023) << 52), r, q};
 }
 
-inline split_exponential<float> split(float x) noexcept {
+RLGAF_INLINE split_exponential<float> split(float x) noexcept {
     x = held_within(x, -87.0f, 88.0f);
     const float shifted = x * 0x1.715476p0f + 0x1.8p23f;
     const float n = shifted - 0x1.8p23f;
@@ -76,25 +76,25 @@ inline split_exponential<float> split(float x) noexcept {
 /// exp(x). Relative error at most 1.1 epsilon. Below -708 (float: -87) the value at that bound, above 709
 /// (88) likewise: never 0, never infinite. NaN stays NaN.
 template <class T>
-inline T exponential(T x) noexcept {
+RLGAF_INLINE T exponential(T x) noexcept {
     const auto e = detail::split(x);
     return e.scale + e.scale * (e.r + e.r * e.r * e.q);
 }
 
 /// exp(x) - 1 without cancellation near 0; the same bounds.
 template <class T>
-inline T exponential_minus_1(T x) noexcept {
+RLGAF_INLINE T exponential_minus_1(T x) noexcept {
     const auto e = detail::split(x);
     return (e.scale - 1) + e.scale * (e.r + e.r * e.r * e.q);
 }
 
-/// exp(x) and exp(x) - 1 - x, the second within 10 epsilon, near 0 as well, and never negative.
+/// exp(x) and exp(x) - 1 - x, the second within 11 epsilon, near 0 as well, and never negative.
 template <class T>
 struct exponential_pair {
     T value, minus_1_minus_x;
 };
 template <class T>
-inline exponential_pair<T> exponential_and_excess(T x) noexcept {
+RLGAF_INLINE exponential_pair<T> exponential_and_excess(T x) noexcept {
     const auto e = detail::split(x);
     const T square = e.scale * (e.r * e.r * e.q);
     return {e.scale + (e.scale * e.r + square), ((e.scale - 1) + (e.scale * e.r - x)) + square};

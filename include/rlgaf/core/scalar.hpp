@@ -12,14 +12,14 @@ namespace rlgaf::inline RLGAF_ABI {
 namespace detail {
 
 /// exp(-|x|), 0 beyond 708.
-inline double exponential_decay(double x) noexcept {
+RLGAF_INLINE double exponential_decay(double x) noexcept {
     const double size = std::abs(x);
     return choose(size > 708, 0.0, exponential(-size));
 }
 
 /// log(1 + e) for e in [0, 1], relative error at most 2 epsilon: log(c) + 2 artanh(z), 1 + e = c (1 + z) / (1 - z), with
 /// c = 1 or 1.5 so that |z| <= 1/7.
-inline double log1p_of_share(double e) noexcept {
+RLGAF_INLINE double log1p_of_share(double e) noexcept {
     const double above = choose(e > 0.25, 0.5, 0.0), z = (e - above) / (e + above + 2), square = z * z;
     double q = 1.0 / 17;
     q = q * square + 1.0 / 15;
@@ -35,18 +35,18 @@ inline double log1p_of_share(double e) noexcept {
 }  // namespace detail
 
 /// 1 / (1 + exp(-x)), exact to rounding for both signs.
-inline double sigmoid(double x) noexcept {
+RLGAF_INLINE double sigmoid(double x) noexcept {
     const double e = detail::exponential_decay(x);
     return detail::choose(x < 0, e, 1.0) / (1.0 + e);
 }
 
 /// log(1 + exp(x)); its derivative is sigmoid(x).
-inline double softplus(double x) noexcept {
+RLGAF_INLINE double softplus(double x) noexcept {
     return detail::choose(x < 0, 0.0, x) + detail::log1p_of_share(detail::exponential_decay(x));
 }
 
 /// log(sigmoid(x)) = -softplus(-x); its derivative is sigmoid(-x).
-inline double log_sigmoid(double x) noexcept { return -softplus(-x); }
+RLGAF_INLINE double log_sigmoid(double x) noexcept { return -softplus(-x); }
 
 /// exp(x) - 1 - x without cancellation near 0; never negative.
 inline double expm1_minus_x(double x) noexcept {

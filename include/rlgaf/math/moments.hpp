@@ -57,7 +57,7 @@ inline moments moments_of(std::span<const double> x) noexcept {
 /// x - mean, and exactly 0 where only the mean's rounding is left: equal rewards teach nothing.
 inline double centred(double x, double mean) noexcept {
     const double d = x - mean;
-    return std::abs(d) <= 1e-12 * std::abs(mean) ? 0 : d;
+    return detail::choose(std::abs(d) <= 1e-12 * std::abs(mean), 0.0, d);
 }
 
 /// A spread of this size is rounding noise: what is divided by it becomes 0, not noise / noise.

@@ -48,18 +48,28 @@ struct reward_model {
 
         preference_stats stats{.accuracy = 0};
         work.a.assign(rows, 0.0);
-        for (std::size_t p = 0; p < terms.pairs.size(); ++p) {
-            const preference_pair& pair = terms.pairs[p];
-            if (pair.weight == 0) continue;
-            const double c = static_cast<double>(terms.score[pair.chosen]);
-            const double r = static_cast<double>(terms.score[pair.rejected]);
-            const double gap = c - r - margin - (terms.margin.empty() ? 0 : terms.margin[p]);
-            const double share = pair.weight / total, both = c + r;
-            const double push = sigmoid(-gap) - label_smoothing, pull = 2 * centering * both;
-            const double loss = softplus(-gap) + label_smoothing * gap;  // softplus(gap) = softplus(-gap) + gap
-            detail::add_pair(stats, share, loss + centering * both * both, c, r);
-            work.a[pair.chosen] += share * (pull - push);
-            work.a[pair.rejected] += share * (pull + push);
+        double gap[detail::block_tokens], nll[detail::block_tokens], push[detail::block_tokens];
+        for (std::size_t first = 0; first < terms.pairs.size(); first += detail::block_tokens) {
+            const std::size_t rest = terms.pairs.size() - first;
+            const std::size_t n = rest < detail::block_tokens ? rest : detail::block_tokens;
+            const preference_pair* const pair = terms.pairs.data() + first;
+            for (std::size_t p = 0; p < n; ++p)
+                gap[p] = static_cast<double>(terms.score[pair[p].chosen]) -
+                         static_cast<double>(terms.score[pair[p].rejected]) - margin -
+                         (terms.margin.empty() ? 0 : terms.margin[first + p]);
+            for (std::size_t p = 0; p < n; ++p) {
+                nll[p] = softplus(-gap[p]) + label_smoothing * gap[p];  // softplus(gap) = softplus(-gap) + gap
+                push[p] = sigmoid(-gap[p]) - label_smoothing;
+            }
+            for (std::size_t p = 0; p < n; ++p) {
+                if (pair[p].weight == 0) continue;
+                const double c = static_cast<double>(terms.score[pair[p].chosen]);
+                const double r = static_cast<double>(terms.score[pair[p].rejected]);
+                const double share = pair[p].weight / total, both = c + r, pull = 2 * centering * both;
+                detail::add_pair(stats, share, nll[p] + centering * both * both, c, r);
+                work.a[pair[p].chosen] += share * (pull - push[p]);
+                work.a[pair[p].rejected] += share * (pull + push[p]);
+            }
         }
         for (std::size_t i = 0; i < rows; ++i) d_score[i] += static_cast<T>(work.a[i]);
         return stats;

@@ -85,7 +85,6 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
                   "rlgaf: this advantage estimator applies importance weights itself; leave out importance_weights");
     options.check();
     const std::size_t n = rows(t.batch);
-    const mask_view mask = mask_of(t.batch);
     if (t.reward.outcomes() == 0 && t.reward.view().token.empty()) [[unlikely]]
         fail(error_kind::option, "update_policy", "trajectories", "rewards (call shape first)", "none");
     policy_update_report report;

@@ -66,8 +66,7 @@ struct optimal_token_baseline {
                 detail::write_tokens(advantage, terms.mask, i, [](std::size_t) { return 0; });
             else
                 detail::write_tokens(advantage, terms.mask, i, [=](std::size_t k) {
-                    const double a = centred(to_go[k], baseline[k]);
-                    return has[k] > 0 ? a : 0;
+                    return detail::choose(has[k] > 0, centred(to_go[k], baseline[k]), 0.0);
                 });
             to_go += n;
         }
