@@ -115,6 +115,18 @@ inline table row_rewards(const advantage_case& c) {
     }
     return rewards;
 }
+/// The spread below which the rewards of row i's group count as equal: a millionth of their size, the sum of the means of
+/// each reward over the rows of the group that it applies to.
+inline double equal_rewards(const advantage_case& c, std::size_t i) {
+    double size = 0;
+    for (const auto& reward : row_rewards(c)) {
+        double sum = 0, count = 0;
+        for (std::size_t j = 0; j < reward.size(); ++j)
+            if (c.group[j] == c.group[i] && !std::isnan(reward[j])) sum += reward[j], count += 1;
+        if (count > 0) size += sum / count;
+    }
+    return 1e-6 * std::fmax(1, std::abs(size));
+}
 /// value[row] on unmasked tokens, 0 elsewhere.
 inline table on_tokens(const advantage_case& c, const std::vector<double>& value) {
     return table_like(c.shape, [&](auto b, auto t) { return included(c.mask, b, t) ? value[b] : 0.0; });

@@ -13,6 +13,13 @@ namespace detail {
 template <class T>
 using lane_int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
 
+/// The bits of a number that is 0 or positive: they are ordered as the numbers are, and NaN is above them all. Largest and
+/// smallest numbers are found by them, because compilers turn that into vector code.
+template <class T>
+lane_int<T> ordered_bits(T x) noexcept {
+    return __builtin_bit_cast(lane_int<T>, x);
+}
+
 /// first ? a : b by their bits. Where g++ sees a choice between a constant and a variable it computes everything that
 /// follows for both, and vector code pays for both.
 template <class T>

@@ -48,6 +48,19 @@ private:
     const std::uint8_t* mask_;
 };
 
+namespace detail {
+/// Copies those of n elements that the mask includes to the front of `out`; returns how many.
+template <class T, class U>
+std::size_t pack_included(const T* x, const std::uint8_t* mask, std::size_t n, U* out) noexcept {
+    std::size_t included = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        out[included] = static_cast<U>(x[i]);
+        included += mask[i] != 0;
+    }
+    return included;
+}
+}  // namespace detail
+
 /// Row b, or an empty span where the array is not given.
 template <class T>
 std::span<T> row_if_given(const ragged_view<T>& x, std::size_t b) noexcept {

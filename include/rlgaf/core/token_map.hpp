@@ -12,13 +12,6 @@ namespace rlgaf::inline RLGAF_ABI::detail {
 
 inline constexpr std::size_t block_tokens = 128;
 
-/// The bits of a number that is 0 or positive: they are ordered as the numbers are, and NaN is above them all. Largest and
-/// smallest numbers are found by them, because compilers turn that into vector code.
-template <class T>
-lane_int<T> ordered_bits(T x) noexcept {
-    return __builtin_bit_cast(lane_int<T>, x);
-}
-
 /// A sum in double, in lanes that do not wait for each other.
 class lane_sum {
 public:
@@ -58,17 +51,6 @@ struct token_sums {
 inline std::size_t count_included(const std::uint8_t* mask, std::size_t n) noexcept {
     std::size_t included = 0;
     for (std::size_t i = 0; i < n; ++i) included += mask[i] != 0;
-    return included;
-}
-
-/// Copies those of n elements that the mask includes to the front of `out`; returns how many.
-template <class T, class U>
-std::size_t pack_included(const T* x, const std::uint8_t* mask, std::size_t n, U* out) noexcept {
-    std::size_t included = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-        out[included] = static_cast<U>(x[i]);
-        included += mask[i] != 0;
-    }
     return included;
 }
 

@@ -64,8 +64,8 @@ struct kl_loss {
             return finish(detail::map_tokens<2>(
                 d_log_prob, terms.mask, row_weight,
                 [scale, kl, limit](T w, T log_prob, T reference, T old) {
-                    const T apart = log_prob - old, low = apart < -limit ? -limit : apart;
-                    const T held = low > limit ? limit : low, alive = held == apart ? T{1} : T{0};
+                    const T apart = log_prob - old, held = detail::held_within(apart, -limit, limit);
+                    const T alive = held == apart ? T{1} : T{0};
                     const T ratio = exponential(held), value = ratio * kl(reference - log_prob).value;
                     // exp(d) exp(u) does not move with log_prob: what is left of the derivative is -exp(d) u
                     return detail::token_term<2, T>{scale * w * alive * ratio * (log_prob - reference),

@@ -94,6 +94,19 @@ void broadcast_rows(std::span<const double> value, const mask_view& mask, const 
     }
 }
 
+/// Writes f(0), f(1), ... on the unmasked tokens of row i, 0 on the others.
+template <class T, class F>
+void write_tokens(const ragged_view<T>& out, const mask_view& mask, std::size_t i, F&& f) {
+    const auto row = out.row(i);
+    if (mask.empty()) {
+        for (std::size_t t = 0; t < row.size(); ++t) row[t] = static_cast<T>(f(t));
+        return;
+    }
+    const std::uint8_t* const in = mask.row(i).data();
+    std::size_t k = 0;
+    for (std::size_t t = 0; t < row.size(); ++t) row[t] = in[t] != 0 ? static_cast<T>(f(k++)) : T{0};
+}
+
 /// What estimators that give every token of a row the same advantage end with: broadcast_rows, and the stats from the
 /// rows.
 template <class T>

@@ -37,7 +37,7 @@ struct off_policy_mask {
         for (std::size_t b = 0; b < token_factor.rows(); ++b)
             work.a[b] = detail::sum_log_ratio(terms.behaviour_log_prob, terms.log_prob, terms.mask, b).mean();
         return detail::drop_tokens(terms.mask, token_factor, [&](std::size_t b, std::size_t t) {
-            return static_cast<double>(terms.advantage.row(b)[t]) < 0 && work.a[b] > threshold;
+            return work.a[b] > threshold && terms.advantage.row(b)[t] < 0;
         });
     }
 };

@@ -29,10 +29,10 @@ table expected(const gpg& o, const advantage_case& c) {
         if (peers.size() > 1) deviation[i] = std::sqrt(squares / static_cast<double>(peers.size() - 1));
         with_reward += 1;
         counted += o.rescale == gpg_rescale::none || (o.rescale == gpg_rescale::nonzero_rewards && total[i] != 0) ||
-                   (o.rescale == gpg_rescale::informative_rows && deviation[i] > 1e-9);
+                   (o.rescale == gpg_rescale::informative_rows && deviation[i] > equal_rewards(c, i));
     }
     for (std::size_t i = 0; i < rows; ++i)
-        if (deviation[i] > 1e-9)
+        if (deviation[i] > equal_rewards(c, i))
             out[i] = with_reward / (counted > 1 ? counted : 1) * a[i] / (o.scale ? deviation[i] + o.epsilon : 1);
     return on_tokens(c, out);
 }

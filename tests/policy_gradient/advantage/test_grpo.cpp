@@ -40,7 +40,7 @@ table expected(const grpo& o, const advantage_case& c) {
         for (std::size_t j = 0; j < rows; ++j)
             if (c.group[j] == c.group[i] && !std::isnan(a[j])) peers.push_back(a[j]);
         const double spread = deviation(peers);
-        if (std::isnan(a[i]) || spread < 1e-9) continue;
+        if (std::isnan(a[i]) || spread <= equal_rewards(c, i)) continue;
         const double by = o.scale == reward_scale::group ? spread : deviation(all);
         out[i] = o.scale == reward_scale::none ? a[i] : a[i] / (by + o.epsilon);
     }

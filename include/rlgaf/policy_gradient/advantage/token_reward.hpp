@@ -11,7 +11,7 @@ void check_token_rewards(const advantage_terms<T>& terms, const ragged_view<G>& 
         check_size(terms.reward.bootstrap.size(), advantage.rows(), function, "terms.reward.bootstrap");
 }
 
-/// Tokens of all rows, masked ones too: room for what list_tokens writes.
+/// Tokens of all rows: room for what list_tokens writes.
 template <class G>
 std::size_t all_tokens(const ragged_view<G>& shape) {
     std::size_t n = 0;
@@ -54,11 +54,11 @@ double row_return(const reward_view<T>& reward, std::size_t i) {
     return outcome + bootstrap_of(reward, i);
 }
 
-/// Calls f(token, reward) for the unmasked tokens of row i, the last one first; not at all if no reward applies.
-/// The row's outcomes are paid at its last unmasked token.
+/// Calls f(token, return) for the unmasked tokens of row i, the last one first; not at all if no reward applies.
+/// G_t = r_t + discount G_{t+1}, `bootstrap` after the last token. The row's outcomes are paid at its last unmasked token.
 template <class T, class F>
-void for_each_reward(const advantage_terms<T>& terms, std::size_t i, std::size_t length, F&& f) {
-    double outcome = outcome_of(terms.reward, i);
+void for_each_return(const advantage_terms<T>& terms, std::size_t i, std::size_t length, double discount, F&& f) {
+    double outcome = outcome_of(terms.reward, i), to_go = bootstrap_of(terms.reward, i);
     if (is_nan(&outcome)) {
         if (terms.reward.token.empty() && !terms.reward.outcome.empty()) return;
         outcome = 0;
@@ -67,16 +67,10 @@ void for_each_reward(const advantage_terms<T>& terms, std::size_t i, std::size_t
     const included_tokens included(terms.mask, i);
     for (std::size_t t = length; t-- > 0;) {
         if (!included[t]) continue;
-        f(t, token.empty() ? outcome : outcome + static_cast<double>(token[t]));
+        to_go = (token.empty() ? outcome : outcome + static_cast<double>(token[t])) + discount * to_go;
+        f(t, to_go);
         outcome = 0;
     }
-}
-
-/// Calls f(token, return) likewise: G_t = r_t + discount G_{t+1}, `bootstrap` after the last token.
-template <class T, class F>
-void for_each_return(const advantage_terms<T>& terms, std::size_t i, std::size_t length, double discount, F&& f) {
-    double to_go = bootstrap_of(terms.reward, i);
-    for_each_reward(terms, i, length, [&](std::size_t t, double r) { f(t, to_go = r + discount * to_go); });
 }
 
 /// 1 if all rows of the step with a reward earn the same in sum, else 0: what estimators that know no groups report.
@@ -103,7 +97,8 @@ std::size_t list_tokens(const ragged_view<const T>& x, const mask_view& mask, st
     return row.size();
 }
 
-/// The rewards of for_each_reward, the first token's first, to `out`; returns how many.
+/// The rewards of row i's unmasked tokens, in order, to `out`; returns how many: none if no reward applies. The outcomes
+/// are paid at the last one.
 template <class T>
 std::size_t list_rewards(const advantage_terms<T>& terms, std::size_t i, std::size_t length, double* out) {
     double outcome = outcome_of(terms.reward, i);
@@ -116,21 +111,7 @@ std::size_t list_rewards(const advantage_terms<T>& terms, std::size_t i, std::si
     return n;
 }
 
-/// Writes f(0), f(1), ... on the unmasked tokens of row i, 0 on the others.
-template <class T, class F>
-void write_tokens(const ragged_view<T>& out, const mask_view& mask, std::size_t i, F&& f) {
-    const auto row = out.row(i);
-    if (mask.empty()) {
-        for (std::size_t t = 0; t < row.size(); ++t) row[t] = static_cast<T>(f(t));
-        return;
-    }
-    const std::uint8_t* const in = mask.row(i).data();
-    std::size_t k = 0;
-    for (std::size_t t = 0; t < row.size(); ++t) row[t] = in[t] != 0 ? static_cast<T>(f(k++)) : T{0};
-}
-
-/// x_k += decay x_{k+1} from the last to the first, `after` behind the last. Four at a time, of which the next four wait
-/// for one only.
+/// x_k += decay x_{k+1} from the last to the first, `after` behind the last. Four at a time, of which one waits.
 inline void sum_to_go(double* x, std::size_t n, double decay, double after) {
     const double second = decay * decay, third = second * decay, fourth = second * second;
     for (; n % 4 != 0; --n) after = x[n - 1] += decay * after;
