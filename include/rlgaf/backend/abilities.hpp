@@ -76,32 +76,69 @@ concept exposes_logits = policy_backend<P> &&
     { p.forward(b, out, visitor) } -> std::same_as<typename P::tape>;
 };
 
-/// One score a token; causal where it is to be credit for the token.
+/// One score a token: that of the row up to and with the token, so that it can be credit for it. `evaluate_tokens` has
+/// dropout off.
 template <class S, class B>
-concept scores_tokens = requires(S& s, const B& b, ragged_view<typename S::scalar> score,
-                                 ragged_view<const typename S::scalar> d_score, typename S::token_tape tape) {
+concept scores_tokens = has_scalar<S> && requires(S& s, const B& b, ragged_view<typename S::scalar> score,
+                                                  ragged_view<const typename S::scalar> d_score,
+                                                  typename S::token_tape tape, const step_options& o) {
     s.evaluate_tokens(b, score);
     { s.forward_tokens(b, score) } -> std::same_as<typename S::token_tape>;
     s.backward_tokens(static_cast<typename S::token_tape&&>(tape), d_score);
+    { s.step(o) } -> std::same_as<step_report>;
+    s.discard();
 };
 
-/// Compares rows of two batches, with width() numbers a pair (for example wins, loses, ties).
+/// Compares row i of a (demonstrations) with row i of b (samples), three numbers a pair: a is better, b is better,
+/// neither. `evaluate_pairs` has dropout off.
 template <class S, class B>
-concept scores_pairs = requires(S& s, const B& a, const B& b, std::span<typename S::scalar> score) {
-    { s.width() } -> std::convertible_to<std::size_t>;
-    { s.forward(a, b, score) } -> std::same_as<typename S::pair_tape>;
+concept scores_pairs = has_scalar<S> && requires(S& s, const B& a, const B& b, std::span<typename S::scalar> score,
+                                                 std::span<const typename S::scalar> d_score,
+                                                 typename S::pair_tape tape, const step_options& o) {
+    s.evaluate_pairs(a, b, score);
+    { s.forward_pairs(a, b, score) } -> std::same_as<typename S::pair_tape>;
+    s.backward_pairs(static_cast<typename S::pair_tape&&>(tape), d_score);
+    { s.step(o) } -> std::same_as<step_report>;
+    s.discard();
 };
 
-/// A scorer whose inputs (embeddings) can be moved: serves gradient penalties without double backward.
+/// A scorer whose inputs (embeddings) can be moved: serves gradient penalties without double backward, and noise. A
+/// default-constructed perturbation moves nothing. `forward` with a perturbation has dropout off.
 template <class S, class B>
 concept perturbs_inputs = scorer_backend<S, B> &&
     requires(S& s, const B& b, double sigma, rng_key key, std::span<typename S::scalar> x,
-             std::span<const typename S::scalar> d, typename S::perturbation p) {
-    { s.noise(b, sigma, key) } -> std::same_as<typename S::perturbation>;
-    { s.input_gradient(b, d) } -> std::same_as<typename S::perturbation>;
-    s.row_norms(p, x);
-    s.scale(p, d);
+             std::span<const typename S::scalar> d, const typename S::perturbation& p, typename S::perturbation& q) {
+    { s.noise(b, sigma, key) } -> std::same_as<typename S::perturbation>;  // normal numbers of deviation sigma
+    // Row i moves by d[i] of the way to row i of the other batch, at the positions that both have.
+    { s.towards(b, b, d) } -> std::same_as<typename S::perturbation>;
+    // Of sum(d * score) by the inputs, where they are moved by p. Adds nothing to the parameters' gradients.
+    { s.input_gradient(b, p, d) } -> std::same_as<typename S::perturbation>;
+    s.row_norms(p, x);  // Euclidean, over all inputs of a row
+    s.scale(q, d);      // row i times d[i]
+    s.add(q, p);        // q += p
     { s.forward(b, p, x) } -> std::same_as<typename S::tape>;
+};
+
+/// Numbers a row that the scorer gives: `width()`, or 1. Scores are [rows, width], row after row.
+template <class S>
+std::size_t score_width(const S& s) {
+    if constexpr (requires { s.width(); })
+        return s.width();
+    else
+        return 1;
+}
+
+/// Rows cut after a number of tokens, in their order; a cut row counts as truncated. Serves discriminators that are to
+/// judge beginnings.
+template <class B>
+concept cuts_prefixes = requires(const B& b, std::span<const prefix> cut) {
+    { prefixes(b, cut) } -> std::same_as<B>;
+};
+
+/// Tokens replaced by others, each with `probability`: serves token noise.
+template <class B>
+concept replaces_tokens = requires(const B& b, double probability, std::size_t vocabulary, rng_key key) {
+    { replace_tokens(b, probability, vocabulary, key) } -> std::same_as<B>;
 };
 
 /// Policy and scorer share a differentiable stand-in for actions: serves Gumbel-softmax generators.

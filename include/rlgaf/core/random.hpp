@@ -37,7 +37,9 @@ enum class stream : std::uint16_t {
     environment,     ///< transitions of an environment
     user,            ///< free for the user
     discriminator,   ///< which fresh samples a discriminator step takes
-    selection        ///< tokens that a loss picks at random
+    selection,       ///< tokens that a loss picks at random
+    corruption,      ///< tokens that are replaced, rows that are cut
+    gumbel           ///< relaxed actions
 };
 
 /// Names one step of one run: everything random in it follows from this key and the sample's own id.

@@ -12,6 +12,22 @@ struct discriminator_terms {
     std::span<const T> real;  ///< [n_real]
     std::span<const T> fake;  ///< [n_fake]
     matching pairs;           ///< which demonstration each sample is compared with; pointwise losses need none
+    std::span<const double> real_weight{};  ///< [n_real], what a row counts in place of 1 / n_real; pointwise losses only
+    std::span<const double> fake_weight{};  ///< [n_fake], likewise
+};
+
+/// What a loss of token scores reads. Masked slots are never touched.
+template <class T>
+struct token_discriminator_terms {
+    ragged_view<const T> real, fake;  ///< [n, length]
+    mask_view real_mask{}, fake_mask{};
+};
+
+/// What a critic of pairs gave: row j holds three numbers, for "the demonstration is better", "the sample is better" and
+/// "neither".
+template <class T>
+struct pair_terms {
+    std::span<const T> score;  ///< [n, 3]
 };
 
 struct discriminator_loss_stats {

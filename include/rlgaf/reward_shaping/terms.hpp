@@ -15,6 +15,11 @@ struct shaping_terms {
     mask_view mask{};                           ///< optional
     std::span<const std::uint8_t> truncated{};  ///< [B]: 1 where the row ran out of length
     groups group;
+    std::size_t width = 1;                      ///< numbers a row in score and expert_score, row after row
+    std::span<const T> expert_score{};          ///< [B] of each row's demonstration, for stages with needs_expert_score
+    std::span<const T> fixed_score{};           ///< of rows that stay the same, for stages with needs_fixed_score
+    ragged_view<const T> token_score{};         ///< [B, length] of a discriminator of tokens
+    ragged_view<const T> prefix_value{};        ///< [B, length] expected score after each token, from rollouts
 };
 
 /// Whether a component reads reference_log_prob.
@@ -22,6 +27,23 @@ template <class C>
 constexpr bool needs_reference() {
     if constexpr (requires { C::needs_reference; })
         return C::needs_reference;
+    else
+        return false;
+}
+
+/// Whether a component reads expert_score.
+template <class C>
+constexpr bool needs_expert_score() {
+    if constexpr (requires { C::needs_expert_score; })
+        return C::needs_expert_score;
+    else
+        return false;
+}
+/// Whether a component reads fixed_score.
+template <class C>
+constexpr bool needs_fixed_score() {
+    if constexpr (requires { C::needs_fixed_score; })
+        return C::needs_fixed_score;
     else
         return false;
 }
