@@ -14,6 +14,7 @@ struct discriminator_terms {
     matching pairs;           ///< which demonstration each sample is compared with; pointwise losses need none
     std::span<const double> real_weight{};  ///< [n_real], what a row counts in place of 1 / n_real; pointwise losses only
     std::span<const double> fake_weight{};  ///< [n_fake], likewise
+    std::size_t width = 1;                  ///< numbers a row, row after row: real [n_real, width], fake [n_fake, width]
 };
 
 /// What a loss of token scores reads. Masked slots are never touched.
