@@ -52,12 +52,13 @@ void evaluate_in_parts(P& policy, const typename P::batch& batch, policy_outputs
         policy.evaluate(part, detail::slice(out, first, count));
     });
 }
-/// Fills score [B].
+/// Fills score [B, width].
 template <class S, class Batch>
 void evaluate_in_parts(S& scorer, const Batch& batch, std::span<typename S::scalar> score, std::size_t micro_rows,
                        std::vector<std::size_t>& pick) {
+    const std::size_t width = score_width(scorer);
     detail::for_each_micro_batch(batch, micro_rows, pick, [&](std::size_t first, std::size_t count, const auto& part) {
-        scorer.evaluate(part, score.subspan(first, count));
+        scorer.evaluate(part, score.subspan(first * width, count * width));
     });
 }
 
@@ -83,24 +84,50 @@ void accumulate_gradient(P& policy, const typename P::batch& batch, policy_outpu
         policy.backward(static_cast<typename P::tape&&>(tape), detail::slice(cotangents, first, count));
     });
 }
-/// The same for a scorer: score [B], d_score [B]; `loss()` is called once, for all rows.
+
+namespace detail {
+/// One loss of the whole step, whatever is scored: `evaluate(part, first, count)` fills numbers without a tape, `forward`
+/// fills them and gives one, `backward(tape, first, count)` takes it back. `loss()` is called once, for all rows.
+template <class Batch, class Evaluate, class Forward, class Backward, class Loss>
+void accumulate_in_parts(const Batch& batch, std::size_t micro_rows, std::vector<std::size_t>& pick, Evaluate&& evaluate,
+                         Forward&& forward, Backward&& backward, Loss&& loss) {
+    if (micro_rows == 0 || micro_rows >= rows(batch)) {
+        auto tape = forward(batch, std::size_t{0}, rows(batch));
+        loss();
+        backward(tape, std::size_t{0}, rows(batch));
+        return;
+    }
+    for_each_micro_batch(batch, micro_rows, pick, [&](std::size_t first, std::size_t count, const auto& part) {
+        evaluate(part, first, count);
+    });
+    loss();
+    for_each_micro_batch(batch, micro_rows, pick, [&](std::size_t first, std::size_t count, const auto& part) {
+        auto tape = forward(part, first, count);
+        backward(tape, first, count);
+    });
+}
+}  // namespace detail
+
+/// The same for a scorer: score, d_score [B, width]; `loss()` is called once, for all rows.
 template <class S, class Batch, class Loss>
 void accumulate_gradient(S& scorer, const Batch& batch, std::span<typename S::scalar> score,
                          std::span<typename S::scalar> d_score, std::size_t micro_rows, std::vector<std::size_t>& pick,
                          Loss&& loss) {
-    if (micro_rows == 0 || micro_rows >= rows(batch)) {
-        typename S::tape tape = scorer.forward(batch, score);
-        loss();
-        scorer.backward(static_cast<typename S::tape&&>(tape), std::span<const typename S::scalar>(d_score));
-        return;
-    }
-    evaluate_in_parts(scorer, batch, score, micro_rows, pick);
-    loss();
-    detail::for_each_micro_batch(batch, micro_rows, pick, [&](std::size_t first, std::size_t count, const auto& part) {
-        typename S::tape tape = scorer.forward(part, score.subspan(first, count));
-        scorer.backward(static_cast<typename S::tape&&>(tape),
-                        std::span<const typename S::scalar>(d_score.subspan(first, count)));
-    });
+    using T = typename S::scalar;
+    const std::size_t width = score_width(scorer);
+    const auto part_of = [width](auto numbers, std::size_t first, std::size_t count) {
+        return numbers.subspan(first * width, count * width);
+    };
+    detail::accumulate_in_parts(
+        batch, micro_rows, pick,
+        [&](const auto& part, std::size_t first, std::size_t n) { scorer.evaluate(part, part_of(score, first, n)); },
+        [&](const auto& part, std::size_t first, std::size_t n) {
+            return scorer.forward(part, part_of(score, first, n));
+        },
+        [&](typename S::tape& tape, std::size_t first, std::size_t n) {
+            scorer.backward(static_cast<typename S::tape&&>(tape), std::span<const T>(part_of(d_score, first, n)));
+        },
+        loss);
 }
 
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -32,6 +32,15 @@ template <class S, class B>
 concept scorer_backend = has_scalar<S> && scorer_has::evaluate<S, B> && scorer_has::forward<S, B> &&
     scorer_has::backward<S> && scorer_has::step<S> && scorer_has::discard<S>;
 
+/// Numbers a row that the scorer gives: `width()`, or 1. Scores are [rows, width], row after row.
+template <class S>
+std::size_t score_width(const S& s) {
+    if constexpr (requires { s.width(); })
+        return s.width();
+    else
+        return 1;
+}
+
 /// Demonstrations for a policy without prompts: `sample(n, key)` gives n rows, drawn as the source likes.
 template <class E, class B>
 concept expert_source = requires(E& e, std::size_t n, rng_key key) {

@@ -8,22 +8,28 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 /// Past samples that the discriminator goes on seeing, so that it does not forget old faults. The policy never trains
-/// on them. Batch: any type with `rows`, `select` and `concat`. First in, first out.
+/// on them. Batch: any type with `rows`, `select` and `concat`. First in, first out; with an age limit, rows also go when
+/// they were added too long ago.
 /// Source: Shrivastava et al. 2017, arXiv 1612.07828, section 2.3.
 template <class Batch>
 class replay_buffer {
 public:
-    /// At most `capacity` rows; 0 keeps nothing.
-    explicit replay_buffer(std::size_t capacity) : capacity_(capacity) {}
+    /// At most `capacity` rows; 0 keeps nothing. `max_age`: rows of so many calls of `add` at most; 0: no limit.
+    explicit replay_buffer(std::size_t capacity, std::size_t max_age = 0) : capacity_(capacity), max_age_(max_age) {}
 
     std::size_t size() const { return size_; }
     std::size_t capacity() const { return capacity_; }
+    std::size_t max_age() const { return max_age_; }
 
     /// Rows of `fresh` are kept; the oldest rows beyond the capacity go.
     void add(const Batch& fresh) {
         if (capacity_ == 0 || rows(fresh) == 0) return;
         kept_.push_back(fresh);
         size_ += rows(fresh);
+        if (max_age_ > 0 && kept_.size() > max_age_) {
+            size_ -= rows(kept_.front());
+            kept_.erase(kept_.begin());
+        }
         while (size_ > capacity_) {
             const std::size_t oldest = rows(kept_.front()), excess = size_ - capacity_;
             if (excess >= oldest) {
@@ -57,7 +63,7 @@ public:
     }
 
 private:
-    std::size_t capacity_;
+    std::size_t capacity_, max_age_;
     std::vector<Batch> kept_;
     std::size_t size_ = 0;
     std::vector<std::size_t> pick_, row_;

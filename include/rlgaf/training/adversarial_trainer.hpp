@@ -2,56 +2,16 @@
 #include <optional>
 #include <tuple>
 
-#include "rlgaf/backend/abilities.hpp"
-#include "rlgaf/backend/check.hpp"
 #include "rlgaf/core/clock.hpp"
 #include "rlgaf/discriminator/balance.hpp"
 #include "rlgaf/discriminator/loss/bradley_terry.hpp"
-#include "rlgaf/discriminator/replay.hpp"
-#include "rlgaf/math/schedule.hpp"
 #include "rlgaf/policy_gradient/advantage/grpo.hpp"
 #include "rlgaf/policy_gradient/loss/ppo_clip.hpp"
 #include "rlgaf/reward_shaping/score_reward.hpp"
-#include "rlgaf/training/observer.hpp"
+#include "rlgaf/training/discriminator_feed.hpp"
 #include "rlgaf/training/trainer_parts.hpp"
-#include "rlgaf/training/update_discriminator.hpp"
-#include "rlgaf/training/update_policy.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
-
-struct adversarial_options {
-    std::size_t rounds = 100;  ///< of this call
-    std::size_t rows = 512;    ///< samples a round, a multiple of the advantage's group size
-    std::uint64_t seed = 1;
-    rollout_options sampling{};
-    bool recompute_old = false;  ///< evaluate old log-probs anew instead of trusting the sampler's
-    double importance_cap = 2;   ///< see roll_out_options
-    policy_update_options policy{};
-    discriminator_update_options discriminator{};
-    schedule policy_rate{};                 ///< multiplies policy.step.learning_rate, by round of this call
-    schedule discriminator_rate{};          ///< likewise
-    std::size_t discriminator_updates = 1;  ///< steps of the discriminator a round; 0 freezes it
-    std::size_t discriminator_rows = 0;     ///< samples a discriminator step; 0: `rows`
-    double replay_fraction = 0.5;           ///< in [0, 1): share of those that are past samples, once there are any
-    std::size_t replay_capacity = 10000;    ///< past samples that are kept; 0: none
-    /// First rounds of the trainer in which only the discriminator trains: a first run of fewer leaves the policy as it is.
-    std::size_t discriminator_warmup = 10;
-    std::size_t held_out_every = 10;   ///< held-out demonstrations are measured in the first and every n-th round, > 0
-    std::size_t micro_batch_rows = 0;  ///< rows a forward pass of roll_out and score at most; 0: all
-    double log_prob_tolerance = 0;     ///< of the sanity gate of the first round; 0: 1e-3 for float, 1e-9 for double
-
-    void check() const {
-        policy.check();
-        discriminator.check();
-        policy_rate.check();
-        discriminator_rate.check();
-        detail::check_option(replay_fraction >= 0 && replay_fraction < 1, "adversarial_options", "replay_fraction",
-                             "in [0, 1)", replay_fraction);
-        detail::check_option(held_out_every > 0, "adversarial_options", "held_out_every", "at least 1", 0);
-        detail::check_option(log_prob_tolerance >= 0, "adversarial_options", "log_prob_tolerance", "0 or positive",
-                             log_prob_tolerance);
-    }
-};
 
 /// Adversarial training: the policy learns by policy gradient from a discriminator that learns, at the same time, to
 /// tell its samples from demonstrations. A thin loop over the five roles of training/roles.hpp.
@@ -116,6 +76,7 @@ private:
     using batch = typename P::batch;
     static constexpr bool true_reward_mode = is_true_reward<std::remove_const_t<S>>;
     static constexpr bool with_reference = (needs_reference<C>() || ...);
+    static constexpr judged kind = judged_in_trainer<C...>();
 
     round_report one_round(const adversarial_options& options, const round_report& before) {
         round_report report{.rounds = options.rounds, .discarded_steps = before.discarded_steps};
@@ -145,23 +106,18 @@ private:
         if constexpr (with_reference) evaluate_reference(reference(), round_, options.micro_batch_rows);
         report.rollout_seconds = lap();
 
-        score(discriminator_, round_, options.micro_batch_rows);
+        const bool warm = warm_ || number >= options.discriminator_warmup || options.discriminator_updates == 0;
+        turn who{.policy = warm || true_reward_mode};
+        if constexpr (!true_reward_mode) draw_experts(prompts, options, key);
+        judge(options);
         auto& shaping = find_part<role::reward>(part_, default_reward_);
         shape(shaping, round_);
         report.score_seconds = lap();
         describe_round(round_, report);
 
-        const bool warm =
-            number >= options.discriminator_warmup || options.discriminator_updates == 0 || true_reward_mode;
-        turn who{.policy = warm};
         if constexpr (!true_reward_mode) {
-            draw_experts(prompts, options, key);
             if constexpr (has_role<role::gate, C...>) {
-                expert_score_.assign(rows(real_), T{0});
-                evaluate_in_parts(discriminator_, real_, std::span<T>(expert_score_), options.micro_batch_rows,
-                                  round_.pick);
-                report.accuracy = matched_accuracy(std::span<const T>(expert_score_), std::span<const T>(round_.score),
-                                                   std::span<const std::uint32_t>(matched_));
+                report.accuracy = accuracy(options);
                 const turn gate = find_part<role::gate>(part_, no_part_)(report.accuracy);
                 who.policy = who.policy && gate.policy;
                 who.discriminator = gate.discriminator || !warm;
@@ -169,11 +125,12 @@ private:
             if constexpr (has_role<role::held_out, C...>) {
                 if (number == 0 || (number + 1) % options.held_out_every == 0) {
                     const auto& held = find_part<role::held_out>(part_, no_part_).component;
-                    expert_score_.assign(rows(held.batch), T{0});
-                    evaluate_in_parts(discriminator_, held.batch, std::span<T>(expert_score_), options.micro_batch_rows,
-                                      round_.pick);
+                    score_rows(discriminator_, held.batch, expert_score_, options.micro_batch_rows, 0, round_.pick);
+                    std::vector<T> held_mean;
+                    mean_of_columns(std::span<const T>(expert_score_), round_.width, held_mean);
+                    mean_of_columns(std::span<const T>(round_.score), round_.width, sample_score_);
                     report.accuracy_held_out =
-                        pair_accuracy(std::span<const T>(expert_score_), std::span<const T>(round_.score));
+                        pair_accuracy(std::span<const T>(held_mean), std::span<const T>(sample_score_));
                 }
             }
             lap();
@@ -209,77 +166,97 @@ private:
         }
     }
 
-    /// Fills real_ and matched_: one demonstration a sample, or one a prompt that its samples share.
+    /// One demonstration a sample, or one a prompt that its samples share.
     void draw_experts([[maybe_unused]] const typename P::prompts& prompts, const adversarial_options& options,
                       rng_key key) {
-        matched_.resize(options.rows);
+        feed_.matched.resize(options.rows);
+        std::size_t per_prompt = 1;
         if constexpr (has_role<role::prompt_source, C...>) {
-            real_ = experts_.answers(prompts, key);
-            const std::size_t per_prompt = options.rows / rows(prompts);
-            check_size(rows(real_), rows(prompts), "adversarial_trainer", "rows of the experts' answers");
-            for (std::size_t i = 0; i < matched_.size(); ++i) matched_[i] = static_cast<std::uint32_t>(i / per_prompt);
+            feed_.real = experts_.answers(prompts, key);
+            per_prompt = options.rows / rows(prompts);
+            check_size(rows(feed_.real), rows(prompts), "adversarial_trainer", "rows of the experts' answers");
         } else {
-            real_ = experts_.sample(options.rows, key);
-            check_size(rows(real_), options.rows, "adversarial_trainer", "rows of the experts' sample");
-            for (std::size_t i = 0; i < matched_.size(); ++i) matched_[i] = static_cast<std::uint32_t>(i);
+            feed_.real = experts_.sample(options.rows, key);
+            check_size(rows(feed_.real), options.rows, "adversarial_trainer", "rows of the experts' sample");
+        }
+        for (std::size_t i = 0; i < feed_.matched.size(); ++i)
+            feed_.matched[i] = static_cast<std::uint32_t>(i / per_prompt);
+    }
+
+    /// Role 2, for whatever the discriminator judges.
+    void judge(const adversarial_options& options) {
+        if constexpr (kind == judged::tokens) {
+            score_tokens(discriminator_, round_, options.micro_batch_rows);
+        } else if constexpr (kind == judged::pairs) {
+            score_pairs(discriminator_, round_, feed_.real_of_samples(), options.micro_batch_rows);
+        } else {
+            score(discriminator_, round_, options.micro_batch_rows, options.score_passes);
+            if constexpr ((needs_expert_score<C>() || ...))
+                score_experts(discriminator_, round_, feed_.real, feed_.matched, options.micro_batch_rows,
+                              options.score_passes);
+            if constexpr (has_role<role::score_reference, C...>)
+                score_fixed(discriminator_, round_, find_part<role::score_reference>(part_, no_part_).component.batch,
+                            options.micro_batch_rows);
         }
     }
 
-    void train_discriminator(const adversarial_options& options, rng_key key, round_report& report) {
-        if (!replay_fake_ || replay_fake_->capacity() != options.replay_capacity) {
-            replay_fake_.emplace(options.replay_capacity);
-            replay_real_.emplace(options.replay_capacity);
+    /// Of the discriminator as it is, on the round's samples and their demonstrations.
+    double accuracy(const adversarial_options& options) {
+        if constexpr (kind == judged::pairs) return pair_critic_accuracy(std::span<const T>(round_.score));
+        if constexpr (kind == judged::rows) {
+            score_rows(discriminator_, feed_.real, expert_score_, options.micro_batch_rows, 0, round_.pick);
+            mean_of_columns(std::span<const T>(expert_score_), round_.width, expert_mean_);
+        } else {
+            trajectories<P> experts;
+            experts.batch = feed_.real;
+            score_tokens(discriminator_, experts, options.micro_batch_rows);
+            expert_mean_ = experts.score;
         }
-        const std::size_t wanted = options.discriminator_rows == 0 ? options.rows : options.discriminator_rows;
-        std::vector<std::size_t> order(options.rows), real_rows;
-        std::vector<std::uint32_t> pairs;
-        count_up(std::span(order));
+        mean_of_columns(std::span<const T>(round_.score), kind == judged::pairs ? 3 : round_.width, sample_score_);
+        return matched_accuracy(std::span<const T>(expert_mean_), std::span<const T>(sample_score_),
+                                std::span<const std::uint32_t>(feed_.matched));
+    }
+
+    void train_discriminator(const adversarial_options& options, rng_key key, round_report& report) {
         auto& loss = find_part<role::discriminator_loss>(part_, default_discriminator_loss_);
         for (std::size_t k = 0; k < options.discriminator_updates; ++k) {
-            const std::size_t old_rows =
-                replay_fake_->size() == 0
-                    ? 0
-                    : static_cast<std::size_t>(options.replay_fraction * static_cast<double>(wanted));
-            const std::size_t fresh_rows = wanted - old_rows < options.rows ? wanted - old_rows : options.rows;
-            shuffle(std::span(order), key, k, stream::discriminator);
-
-            // The fresh samples' demonstrations, each once; then one demonstration for each past sample.
-            pairs.clear();
-            real_rows.clear();
-            place_.assign(rows(real_), rows(real_));
-            for (std::size_t i = 0; i < fresh_rows; ++i) {
-                std::size_t& place = place_[matched_[order[i]]];
-                if (place == rows(real_)) {
-                    place = real_rows.size();
-                    real_rows.push_back(matched_[order[i]]);
-                }
-                pairs.push_back(static_cast<std::uint32_t>(place));
-            }
-            batch fake = select(round_.batch, std::span<const std::size_t>(order).first(fresh_rows));
-            batch real = select(real_, real_rows);
-            const std::size_t fresh_real = real_rows.size();
-            if (old_rows > 0) {
-                const rng_key draw{key.seed ^ (k << 32), key.step};
-                fake = concat(fake, replay_fake_->sample(old_rows, draw));
-                real = concat(real, replay_real_->sample(old_rows, draw));
-                for (std::size_t i = 0; i < old_rows; ++i) pairs.push_back(static_cast<std::uint32_t>(fresh_real + i));
-            }
-            const discriminator_update_report done =
-                update_discriminator(discriminator_, real, fake, {pairs}, options.discriminator, loss, scratch_);
+            const auto& step = feed_.next(round_.batch, options, key, k);
+            const rng_key own{key.seed ^ ((k + 1) << 40), key.step};
+            const discriminator_update_report done = std::apply(
+                [&](auto&... extra) {
+                    return update_discriminator(discriminator_, step.real, step.fake, {step.pairs}, options.discriminator,
+                                                loss, scratch_, own, extra...);
+                },
+                std::tuple_cat(
+                    parts_of_role<role::discriminator_regularizer>(part_), parts_of_role<role::input_penalty>(part_),
+                    parts_of_role<role::weight_constraint>(part_), parts_of_role<role::input_noise>(part_)));
             report.discriminator_loss = done.loss.loss;
             report.discriminator_grad_norm = done.grad_norm;
             report.discriminator_steps += done.applied;
             report.discarded_steps += !done.applied;
             report.score_expert = done.loss.real_mean;
-            if (k == 0 && !has_role<role::gate, C...>) {
-                const std::span<const T> score(scratch_.score);
-                report.accuracy =
-                    matched_accuracy(score.first(rows(real)), score.subspan(rows(real), fresh_rows), pairs);
-            }
+            if constexpr (has_role<role::discriminator_regularizer, C...> || has_role<role::input_penalty, C...>)
+                report.discriminator_regularizer = done.regularizer;
+            if constexpr (has_role<role::input_penalty, C...>) report.input_gradient = done.input_gradient;
+            if constexpr (has_role<role::input_noise, C...>) report.discriminator_noise = done.noise;
+            if (k == 0 && !has_role<role::gate, C...>) report.accuracy = fresh_accuracy(step, done);
         }
-        replay_fake_->add(round_.batch);
-        real_rows.assign(matched_.begin(), matched_.end());
-        replay_real_->add(select(real_, real_rows));
+        if (report.accuracy > options.warmup_accuracy) warm_ = true;
+        if (options.discriminator_updates > 0) feed_.remember(round_.batch);
+    }
+
+    /// Of a step before it was taken, on its fresh samples.
+    double fresh_accuracy(const typename discriminator_feed<batch>::step& step, const discriminator_update_report& done) {
+        if constexpr (kind == judged::rows) {
+            mean_of_columns(std::span<const T>(scratch_.score), score_width(discriminator_), sample_score_);
+            const std::span<const T> score(sample_score_);
+            return matched_accuracy(score.first(rows(step.real)), score.subspan(rows(step.real), step.fresh),
+                                    std::span<const std::uint32_t>(step.pairs));
+        } else if constexpr (kind == judged::pairs) {
+            return pair_critic_accuracy(std::span<const T>(scratch_.score).first(3 * step.fresh));
+        } else {
+            return done.loss.accuracy;
+        }
     }
 
     auto& reference() {
@@ -303,15 +280,13 @@ private:
     std::optional<clone_type<P, with_reference && !has_role<role::reference, C...>>> clone_;
 
     trajectories<P> round_;
-    batch real_;
-    std::vector<std::uint32_t> matched_;
-    std::vector<std::size_t> place_;
-    std::vector<T> expert_score_;
+    discriminator_feed<batch> feed_;
+    std::vector<T> expert_score_, expert_mean_, sample_score_;
     discriminator_scratch<T> scratch_;
-    std::optional<replay_buffer<batch>> replay_fake_, replay_real_;
     std::size_t round_number_ = 0;  // begun; a round that failed keeps its number
     std::size_t rounds_done_ = 0;
     bool gate_passed_ = false;
+    bool warm_ = false;  // the discriminator was accurate enough
 };
 
 }  // namespace detail

@@ -40,7 +40,12 @@ struct trajectories {
     ragged_buffer<scalar> value;               ///< [B, length] of a critic, if evaluate_values was called
     ragged_buffer<scalar> returns;             ///< [B, length] what the critic should have said, after update_policy
     bool has_reference = false, has_token_factor = false, has_value = false;
-    std::vector<scalar> score;  ///< [B] raw output of the discriminator
+    std::size_t width = 1;             ///< numbers a row in score
+    std::vector<scalar> score;         ///< [B, width] raw output of the discriminator
+    std::vector<scalar> expert_score;  ///< [B, width] of each row's demonstration, if score_experts was called
+    std::vector<scalar> fixed_score;   ///< of rows that stay the same, if score_fixed was called
+    ragged_buffer<scalar> token_score;  ///< [B, length] if score_tokens was called
+    bool has_token_score = false;
     rewards<scalar> reward;
 
     workspace work;
@@ -59,6 +64,9 @@ struct trajectories {
                 .value = value_view(),
                 .log_prob = std::as_const(old_log_prob).view(),
                 .behaviour_log_prob = behaviour_log_prob(batch)};
+    }
+    ragged_view<const scalar> token_score_view() const {
+        return has_token_score ? token_score.view() : ragged_view<const scalar>{};
     }
     ragged_view<const scalar> factor_view() const {
         return has_token_factor ? token_factor.view() : ragged_view<const scalar>{};
@@ -135,6 +143,8 @@ void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_opti
     t.has_reference = t.has_value = false;
     t.returns.clear();
     t.score.clear();
+    t.expert_score.clear();
+    t.has_token_score = false;
     t.reward.begin(lengths(t.batch));
 }
 
@@ -146,38 +156,17 @@ void evaluate_reference(Reference& reference, trajectories<P>& t, std::size_t mi
     t.has_reference = true;
 }
 
-/// Stands in for a discriminator with a reward that is known, to find out whether a policy learns at all.
-/// F: `double (const batch&, std::size_t row)`.
-template <class F>
-struct true_reward {
-    F function;
-    explicit true_reward(F f) : function(static_cast<F&&>(f)) {}
-};
-
-namespace detail {
-template <class S>
-constexpr bool is_true_reward = false;
-template <class F>
-constexpr bool is_true_reward<true_reward<F>> = true;
-}  // namespace detail
-
-/// Role 2: the discriminator's opinion of the round's samples.
-template <class S, policy_backend P>
-void score(S& scorer, trajectories<P>& t, std::size_t micro_batch_rows = 0) {
-    t.score.assign(rows(t.batch), 0);
-    if constexpr (detail::is_true_reward<std::remove_const_t<S>>) {
-        for (std::size_t i = 0; i < t.score.size(); ++i)
-            t.score[i] = static_cast<typename P::scalar>(scorer.function(t.batch, i));
-    } else {
-        evaluate_in_parts(scorer, t.batch, std::span<typename P::scalar>(t.score), micro_batch_rows, t.pick);
-    }
-    detail::check_finite(std::span<const typename P::scalar>(t.score), "score", "score");
-}
-
 /// Role 3: from scores to rewards. Errors: numeric_error for an infinite outcome or a token reward that is not finite.
 template <class Stage, policy_backend P>
 void shape(part<Stage>& stage, trajectories<P>& t) {
     stage.component.check();
+    if (needs_expert_score<Stage>() && t.expert_score.size() != t.score.size()) [[unlikely]]
+        fail(error_kind::option, "shape", "trajectories",
+             "score_experts before a stage that compares with the demonstrations' scores", "no such scores");
+    if (needs_fixed_score<Stage>() && t.fixed_score.empty()) [[unlikely]]
+        fail(error_kind::option, "shape", "trajectories",
+             "score_fixed before a stage that reads the scores of fixed rows (give the trainer fixed_rows(batch))",
+             "no such scores");
     if (needs_reference<Stage>() && !t.has_reference)
         fail(error_kind::option, "shape", "trajectories",
              "evaluate_reference before a stage that needs the reference policy", "no reference log-probs");
@@ -186,7 +175,11 @@ void shape(part<Stage>& stage, trajectories<P>& t) {
                                                   .reference_log_prob = t.reference_view(),
                                                   .mask = mask_of(t.batch),
                                                   .truncated = t.truncated,
-                                                  .group = t.group()};
+                                                  .group = t.group(),
+                                                  .width = t.width,
+                                                  .expert_score = t.expert_score,
+                                                  .fixed_score = t.fixed_score,
+                                                  .token_score = t.token_score_view()};
     t.reward.begin(lengths(t.batch));
     stage(terms, t.batch, t.reward, t.work);
     for (std::size_t k = 0; k < t.reward.outcomes(); ++k) {
