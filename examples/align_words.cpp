@@ -46,7 +46,7 @@ struct sample_rows {
         if (r.round != 1 && r.round % every != 0) return;
         if (isatty(2)) fmt::print(stderr, "\r\x1b[2K");
         fmt::print("{:5} {:7.2f} {:4.2f}  {:7.2f} {:6.3f}  ", r.round, r.reward_mean, r.accuracy, held_out,
-                   r.kl_reference);
+                   r.kl_reference_per_token);
         for (std::size_t i = 0; i < 6; ++i) fmt::print(" {}", letters.decode(batch.row(i)));
         fmt::print("\n");
         std::fflush(stdout);

@@ -29,8 +29,8 @@ struct rlhf_rows {
     void on_rollout(const rlgaf::round_report& r, const rlgaf::token_batch<float>& batch) {
         if (r.round != 1 && r.round % every != 0) return;
         if (isatty(2)) fmt::print(stderr, "\r\x1b[2K");
-        fmt::print("{:5} {:7.2f}  {:7.2f}  {:5.3f}  {:9.2f} ", r.round, r.reward_mean, r.kl_sequence, r.kl_beta,
-                   r.value_explained);
+        fmt::print("{:5} {:7.2f}  {:7.2f}  {:5.3f}  {:9.2f} ", r.round, r.reward_mean, r.kl_reference_per_row,
+                   r.kl_beta, r.explained_variance);
         for (std::size_t i = 0; i < 6; ++i) fmt::print(" {}", letters.decode(batch.row(i)));
         fmt::print("\n");
         std::fflush(stdout);

@@ -1,5 +1,4 @@
 #include "rlgaf/backend/input_penalty.hpp"
-
 #include "rlgaf/backend/optimizer.hpp"
 #include "rlgaf/backend/token_batch.hpp"
 #include "rlgaf/discriminator/regularizer/approximate_r1.hpp"

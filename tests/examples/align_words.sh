@@ -14,7 +14,7 @@ for metric in valid_new memorised distinct heldout_nll seconds valid_new_at_98 f
     [[ $(grep -c "\"$metric\":" run.json) -eq 7 ]] || { echo "$metric is not there for every method"; exit 1; }
 done
 grep -q '"example": "align_words"' run.json && grep -q '"seeds": 1' run.json && grep -q '</svg>' run.svg
-[[ $(grep -c '"disc/accuracy"' run.jsonl) -ge 3 ]]
+[[ $(grep -c '"accuracy"' run.jsonl) -ge 3 ]]
 
 # A base model that was kept gives the same rows again.
 "$program" "${small[@]}" --load base > again.txt 2> again.err
@@ -29,7 +29,7 @@ for method in base sft sft_last warm_start rlhf; do
 done
 ! grep -qE '^(rlgaf|rlgaf_warm|constant_reward) ' rlhf.txt || { echo "a method ran unasked"; exit 1; }
 grep -q '^3000 comparisons, [0-9]* pairs; ' rlhf.txt && grep -q '^rlhf: sees the lexicon' rlhf.txt
-[[ $(grep -c '"critic/explained_variance"' rlhf.jsonl) -eq 3 ]]
+[[ $(grep -c '"explained_variance"' rlhf.jsonl) -eq 3 ]]
 ! grep -q '^rlhf' run.txt || { echo "RLHF ran unasked"; exit 1; }
 
 # refuse WORDS ARGUMENT...: the program fails at once, says these words, and leaves no file.

@@ -2,6 +2,7 @@
 #include "rlgaf/interop/torch.hpp"
 // clang-format on
 
+#include <torch/cuda.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/dropout.h>
 #include <torch/nn/modules/embedding.h>
@@ -89,6 +90,45 @@ struct pooled_net : torch::nn::Module {
     torch::nn::Embedding embedding;
 };
 
+/// Shows its embeddings. A bend after the recurrent net makes every second derivative count.
+struct judge_net_impl : torch::nn::Cloneable<judge_net_impl> {
+    explicit judge_net_impl(std::int64_t output_size = 1, double dropout_rate = 0)
+        : outputs(output_size), rate(dropout_rate) {
+        reset();
+    }
+    void reset() override {
+        embedding = register_module("embedding", torch::nn::Embedding(vocabulary, 3));
+        gru = register_module("gru", torch::nn::GRU(torch::nn::GRUOptions(3, 4).batch_first(true)));
+        dropout = register_module("dropout", torch::nn::Dropout(rate));
+        head = register_module("head", torch::nn::Linear(4, outputs));
+    }
+    torch::Tensor embed(torch::Tensor tokens) { return embedding(tokens); }
+    torch::Tensor forward_embedded(torch::Tensor x) { return head(dropout(torch::tanh(2 * std::get<0>(gru(x))))); }
+    torch::Tensor forward(torch::Tensor tokens) { return forward_embedded(embed(tokens)); }
+
+    std::int64_t outputs;
+    double rate;
+    torch::nn::Embedding embedding{nullptr};
+    torch::nn::GRU gru{nullptr};
+    torch::nn::Dropout dropout{nullptr};
+    torch::nn::Linear head{nullptr};
+};
+TORCH_MODULE_IMPL(judge_net, judge_net_impl);
+
+/// A number a row from embeddings and lengths: the square of their mean's only element.
+struct pooled_judge : torch::nn::Module {
+    pooled_judge() : embedding(register_module("embedding", torch::nn::Embedding(vocabulary, 1))) {}
+    torch::Tensor embed(torch::Tensor tokens) { return embedding(tokens); }
+    torch::Tensor forward_embedded(torch::Tensor x, torch::Tensor lengths) {
+        const torch::Tensor inside = torch::arange(x.size(1)).unsqueeze(0) < lengths.unsqueeze(1);
+        return ((x.squeeze(-1) * inside).sum(1) / lengths).square();
+    }
+    torch::Tensor forward(torch::Tensor tokens, torch::Tensor lengths) {
+        return forward_embedded(embed(tokens), lengths);
+    }
+    torch::nn::Embedding embedding;
+};
+
 using gru_policy = torch_policy<gru_net>;
 using gru_scorer = torch_scorer<gru_net>;
 static_assert(check_policy<gru_policy>());
@@ -99,6 +139,11 @@ static_assert(check_scorer<torch_scorer<torch::nn::Sequential>, token_batch<floa
 static_assert(clonable<gru_policy> && clonable<gru_scorer> && !clonable<torch_policy<table_net>>);
 static_assert(flat_parameters<gru_policy> && flat_parameters<gru_scorer> && continues_prefixes<gru_policy>);
 static_assert(gives_entropy<gru_policy>() && !gives_value<gru_policy>() && per_sample_streams<gru_policy>());
+using judge = torch_scorer<judge_net>;
+using batch = token_batch<float>;
+static_assert(exposes_logits<gru_policy> && scores_tokens<gru_scorer, batch>);
+static_assert(perturbs_inputs<judge, batch> && perturbs_inputs<torch_scorer<pooled_judge>, batch>);
+static_assert(!perturbs_inputs<gru_scorer, batch>);
 static_assert(!std::copy_constructible<gru_policy>);  // it has the optimiser's memory
 
 /// Rows of different lengths, one of them empty, and a masked token.
@@ -146,10 +191,31 @@ void require_gradient(std::span<const parameter_block<float>> blocks, Value&& va
             block.values[i] = x - step;
             const double below = value();
             block.values[i] = x;
-            INFO(block.name << "[" << i << "]");
+            INFO(block.name.c_str() << "[" << i << "]");
             REQUIRE(static_cast<double>(block.gradients[i]) ==
                     Approx((above - below) / (2 * static_cast<double>(step))).epsilon(3e-3).margin(1e-3));
         }
+}
+
+double dot(std::span<const float> a, std::span<const float> b) {
+    double total = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) total += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+    return total;
+}
+
+/// Rows of embeddings as a penalty sees them, and the reverse of a few operations.
+template <class S>
+std::vector<float> norms(const S& s, const typename S::perturbation& p, std::size_t n = 4) {
+    std::vector<float> x(n, 77.0f);
+    s.row_norms(p, x);
+    return x;
+}
+template <class S>
+typename S::perturbation sum_of(const S& s, typename S::perturbation p, const typename S::perturbation& q, double d) {
+    auto scaled = q;
+    s.scale(scaled, std::vector<float>(4, static_cast<float>(d)));
+    s.add(p, scaled);
+    return p;
 }
 
 std::vector<double> softmax(std::span<const float> logit, double temperature) {
@@ -656,4 +722,426 @@ TEST_CASE("torch adapters: conformance", "[torch]") {
     require_ok(check_conformance_scorer(mean, rows_of_both));
     torch_scorer pooled{std::make_shared<pooled_net>()};
     require_ok(check_conformance_scorer(pooled, rows_of_both));
+}
+
+TEST_CASE("torch_policy: logits are shown token by token, and what is added to d_logits is a gradient", "[torch]") {
+    torch::manual_seed(21);
+    torch_policy policy{gru_net(vocabulary), {.train_mode = false}};
+    const auto b = some_rows();
+    arrays a(b), c(b);
+    std::vector<float> weight;
+    const random_stream random({8, 0}, stream::user);
+    for (std::uint32_t k = 0; k < 7 * 5; ++k) weight.push_back(static_cast<float>(random.normal(k)));
+    std::vector<double> log_prob;
+    std::vector<std::int32_t> action;
+    for_each_token(tokens(b), mask(b), [&](std::size_t i, std::size_t t) { action.push_back(b.row(i)[t]); });
+    double total = 0;
+    // A bent function of the logits: sum of weight * z^2 / 2.
+    const auto visitor = [&](std::size_t token, std::span<const float> z, std::span<float> d_z) {
+        REQUIRE((z.size() == 5 && d_z.size() == 5 && token == log_prob.size()));
+        log_prob.push_back(std::log(softmax(z, 1)[static_cast<std::size_t>(action[token])]));
+        for (std::size_t v = 0; v < 5; ++v) {
+            REQUIRE(d_z[v] == 0);
+            d_z[v] = weight[5 * token + v] * z[v];
+            total += static_cast<double>(d_z[v]) * static_cast<double>(z[v]) / 2;
+        }
+    };
+    const auto value = [&] {
+        total = 0;
+        log_prob.clear();
+        policy.forward(b, a.out(), visitor);
+        return total;
+    };
+    const auto blocks = policy.parameters();
+    value();
+    REQUIRE(gradients(blocks) == std::vector<float>(gradients(blocks).size()));  // without backward nothing is added
+    REQUIRE(log_prob.size() == 7);
+    std::size_t k = 0;
+    for_each_token(a.log_prob.view(), mask(b), [&](std::size_t i, std::size_t t) {
+        REQUIRE(a.log_prob.view().row(i)[t] == Approx(log_prob[k++]).margin(1e-5));  // rows have temperatures
+    });
+    log_prob.clear();
+    policy.backward(policy.forward(b, {}, visitor), {});
+    require_gradient(blocks, value);
+
+    // Beside other cotangents.
+    const auto alone = gradients(blocks);
+    policy.discard();
+    c.log_prob.assign(lengths(b), 1);
+    policy.backward(policy.forward(b, {}), c.cotangents());
+    const auto others = gradients(blocks);
+    policy.discard();
+    log_prob.clear();
+    policy.backward(policy.forward(b, {}, visitor), c.cotangents());
+    const auto both = gradients(blocks);
+    for (std::size_t i = 0; i < both.size(); ++i) REQUIRE(both[i] == Approx(alone[i] + others[i]).margin(1e-4));
+
+    arrays none(token_batch<float>{});
+    policy.backward(policy.forward({}, none.out(), visitor), {});
+}
+
+TEST_CASE("torch_scorer: a token's score is that of the row up to and with it", "[torch]") {
+    torch::manual_seed(22);
+    torch_scorer scorer{gru_net(1), {.train_mode = false}};
+    auto b = some_rows();
+    for (std::size_t i = 0; i < rows(b); ++i) b.prompt.add(i % 2 == 0 ? ids{} : ids{2, 1});
+    ragged_buffer<float> score, c;
+    score.assign(lengths(b), 77);
+    c.assign(lengths(b));
+    scorer.evaluate_tokens(b, score.view());
+    for (std::size_t i = 0; i < rows(b); ++i)
+        for (std::size_t t = 0; t < b.length[i]; ++t) {
+            token_batch<float> start;
+            start.add(b.row(i).first(t + 1), row_end::truncated);
+            start.prompt.add(b.prompt.row(i));
+            std::vector<float> whole(1);
+            scorer.evaluate(start, whole);
+            const bool masked = b.mask[b.offset[i] + t] == 0;
+            REQUIRE(score.view().row(i)[t] == (masked ? Approx(77) : Approx(whole[0]).margin(1e-6)));
+        }
+
+    const random_stream random({9, 0}, stream::user);
+    for (std::uint32_t k = 0; k < 8; ++k) c.flat()[k] = static_cast<float>(random.normal(k));
+    c.flat()[1] = std::numeric_limits<float>::quiet_NaN();  // masked: never read
+    const auto blocks = scorer.parameters();
+    scorer.backward_tokens(scorer.forward_tokens(b, score.view()), std::as_const(c).view());
+    require_gradient(blocks, [&] {
+        scorer.evaluate_tokens(b, score.view());
+        double total = 0;
+        for_each_token(tokens(b), mask(b), [&](std::size_t i, std::size_t t) {
+            total += static_cast<double>(score.view().row(i)[t]) * static_cast<double>(c.view().row(i)[t]);
+        });
+        return total;
+    });
+    scorer.discard();
+    scorer.forward_tokens(b, score.view());
+    REQUIRE(scorer.step({}).grad_norm == 0);
+
+    ragged_buffer<float> none;
+    scorer.backward_tokens(scorer.forward_tokens({}, none.view()), std::as_const(none).view());
+    REQUIRE_THROWS_AS(scorer.evaluate_tokens(b, none.view()), shape_error);
+    REQUIRE_THROWS_AS(scorer.backward_tokens(scorer.forward_tokens(b, score.view()), std::as_const(none).view()),
+                      shape_error);
+    torch_scorer of_rows{std::make_shared<pooled_net>()};
+    REQUIRE(message_of<shape_error>([&] { of_rows.evaluate_tokens(b, score.view()); }) ==
+            "rlgaf::torch_scorer: module.forward: expected [B, T] = [4, 6] for scores of tokens, got [4]");
+    torch_scorer wide{gru_net(3), {.width = 3}};
+    REQUIRE_THROWS_AS(wide.evaluate_tokens(b, score.view()), option_error);
+}
+
+TEST_CASE("torch_scorer: more than one number a row", "[torch]") {
+    torch::manual_seed(23);
+    const auto b = some_rows();
+    judge_net net(3);
+    judge wide{net, {.width = 3}};
+    REQUIRE(score_width(wide) == 3);
+    REQUIRE(score_width(gru_scorer{gru_net(1)}) == 1);
+    const auto one_of = [&](std::int64_t w) {
+        return torch_scorer{
+            std::make_shared<stub_net>([&net, w](torch::Tensor t) { return net->forward(t).select(2, w); })};
+    };
+    std::vector<float> score(12), one(4);
+    const std::vector<float> c = {1, -2, 0.5f, 3, 1, 2, -1, 0.25f, 1, 2, -2, 0.5f};
+    wide.evaluate(b, score);
+    for (std::size_t w = 0; w < 3; ++w) {
+        auto scorer = one_of(static_cast<std::int64_t>(w));
+        scorer.evaluate(b, one);
+        for (std::size_t i = 0; i < 4; ++i) REQUIRE(score[3 * i + w] == Approx(one[i]).margin(1e-6));
+    }
+    wide.backward(wide.forward(b, score), c);
+    require_gradient(wide.parameters(), [&] {
+        wide.evaluate(b, score);
+        return dot(score, c);
+    });
+    torch_scorer of_rows{
+        std::make_shared<stub_net>([&](torch::Tensor t) { return net->forward(t).select(1, 0).contiguous(); }),
+        {.width = 3}};
+    of_rows.evaluate(b, score);
+    REQUIRE(score[2] == Approx(score[5]).margin(1e-6));
+    REQUIRE(score[2] != score[1]);
+
+    REQUIRE(message_of<shape_error>([&] {
+                torch_scorer{gru_net(2), {.width = 3}}.evaluate(b, score);
+            }) ==
+            "rlgaf::torch_scorer: module.forward: expected [B, W] = [4, 3] or [B, T, W] = [4, 5, 3], got [4, 5, 2]");
+    REQUIRE_THROWS_AS(wide.evaluate(b, one), shape_error);
+    REQUIRE_THROWS_AS(judge(net, {.width = 0}), option_error);
+}
+
+TEST_CASE("torch_scorer: perturbations move embeddings", "[torch]") {
+    torch::manual_seed(24);
+    judge_net net(1, 0.5);
+    judge scorer{net, {.start_token = 1, .pad_token = 3}};
+    const auto b = some_rows();
+    std::vector<float> still(4), moved(4);
+    scorer.evaluate(b, still);
+    scorer.forward(b, judge::perturbation{}, moved);  // dropout is off
+    REQUIRE(still == moved);
+    REQUIRE(norms(scorer, {}) == std::vector<float>(4));
+
+    // Noise: number t * E + e of sample i, nothing at the padding.
+    const rng_key key{12, 3};
+    const auto p = scorer.noise(b, 0.5, key);
+    const auto n = norms(scorer, p);
+    for (std::size_t i = 0; i < 4; ++i) {
+        const random_stream random(key, stream::noise, i);
+        double squares = 0;
+        for (std::uint32_t k = 0; k < 3 * (1 + b.length[i]); ++k) squares += std::pow(0.5 * random.normal(k), 2);
+        REQUIRE(n[i] == Approx(std::sqrt(squares)));
+    }
+    scorer.forward(b, p, moved);
+    for (std::size_t i = 0; i < 4; ++i) REQUIRE(std::abs(moved[i] - still[i]) > 1e-4f);
+    REQUIRE(norms(scorer, scorer.noise(b, 0, key)) == std::vector<float>(4));
+    scorer.forward(b, scorer.noise(b, 0, key), moved);
+    REQUIRE(still == moved);
+
+    // Perturbations are values: a scaled copy leaves the first alone.
+    auto copy = p;
+    scorer.scale(copy, std::vector<float>{2, 0, -1, 3});
+    for (std::size_t i = 0; i < 4; ++i)
+        REQUIRE(norms(scorer, copy)[i] == Approx(n[i] * std::array<float, 4>{2, 0, 1, 3}[i]));
+    REQUIRE(norms(scorer, p) == n);
+    judge::perturbation grown;
+    scorer.add(grown, {});
+    scorer.add(grown, p);
+    scorer.add(grown, {});
+    scorer.add(grown, p);
+    for (std::size_t i = 0; i < 4; ++i) REQUIRE(norms(scorer, grown)[i] == Approx(2 * n[i]));
+    REQUIRE(norms(scorer, p) == n);
+
+    // All the way to other rows is those rows, where the lengths agree.
+    token_batch<float> other;
+    for (const auto& row : {ids{4, 2, 0, 1}, ids{0}, ids{2}, ids{3, 3}}) other.add(row, row_end::terminated);
+    std::vector<float> there(4);
+    scorer.evaluate(other, there);
+    scorer.forward(b, scorer.towards(b, other, std::vector<float>(4, 1)), moved);
+    for (std::size_t i = 0; i < 2; ++i) REQUIRE(moved[i] == Approx(there[i]).margin(1e-6));
+    REQUIRE(moved[2] == still[2]);  // of an empty row only the start token is there
+    const auto gap = norms(scorer, scorer.towards(b, other, std::vector<float>(4, 0.5f)));
+    const torch::Tensor table_of = net->embedding->weight.detach();
+    const auto square = [&](std::int64_t x, std::int64_t y) {
+        return (table_of[x] - table_of[y]).square().sum().item<double>() / 4;
+    };
+    REQUIRE(gap[2] == 0);
+    REQUIRE(gap[3] == Approx(std::sqrt(2 * square(0, 3))));  // the third token has no partner
+    const auto back = norms(scorer, scorer.towards(other, b, std::vector<float>(4, 0.5f)));
+    for (std::size_t i = 0; i < 4; ++i) REQUIRE(back[i] == Approx(gap[i]));
+
+    // Refusals.
+    const auto part = select(b, std::array<std::size_t, 2>{1, 2});
+    REQUIRE(message_of<shape_error>([&] { scorer.forward(part, p, std::span(moved).first(2)); }) ==
+            "rlgaf::torch_scorer: perturbation: expected one of the same rows, [2, 2, 3], got [4, 5, 3]");
+    REQUIRE_THROWS_AS(scorer.towards(b, part, still), shape_error);
+    REQUIRE_THROWS_AS(scorer.towards(b, other, std::span(still).first(2)), shape_error);
+    REQUIRE_THROWS_AS(scorer.input_gradient(b, {}, std::span(still).first(2)), shape_error);
+    REQUIRE_THROWS_AS(scorer.row_norms(p, std::span(moved).first(2)), shape_error);
+    REQUIRE_THROWS_AS(scorer.scale(copy, std::span(moved).first(2)), shape_error);
+    REQUIRE_THROWS_AS(scorer.add(copy, scorer.noise(part, 1, key)), shape_error);
+    REQUIRE_THROWS_AS(scorer.noise(b, -1, key), option_error);
+
+    // No rows, and rows without a position.
+    auto nothing = scorer.noise({}, 1, key);
+    scorer.add(nothing, scorer.towards({}, {}, {}));
+    scorer.add(nothing, scorer.input_gradient({}, {}, {}));
+    scorer.backward(scorer.forward({}, nothing, {}), {});
+    judge bare{net, {.start_token = -1}};
+    REQUIRE(norms(bare, bare.noise(b, 1, key))[2] == 0);
+    REQUIRE(norms(bare, bare.input_gradient(b, {}, still))[2] == 0);
+}
+
+TEST_CASE("torch_scorer: input_gradient is the slope of the scores by the inputs", "[torch]") {
+    torch::manual_seed(25);
+    const auto b = some_rows();
+    const auto require_slope = [&](auto scorer) {
+        const std::vector<float> d = {1, -2, 0.5f, 3};
+        std::vector<float> up(4), down(4);
+        const auto at = scorer.noise(b, 0.3, {1, 0}), direction = scorer.noise(b, 1, {2, 0});
+        const auto g = scorer.input_gradient(b, at, d);
+        for (const auto& block : scorer.parameters())
+            for (const float x : block.gradients) REQUIRE(x == 0);
+        // <g, direction> from norms: |g + v|^2 - |g - v|^2 = 4 <g, v>.
+        const auto plus = norms(scorer, sum_of(scorer, g, direction, 1)),
+                   minus = norms(scorer, sum_of(scorer, g, direction, -1));
+        const double h = 1e-2;
+        scorer.forward(b, sum_of(scorer, at, direction, h), up);
+        scorer.forward(b, sum_of(scorer, at, direction, -h), down);
+        for (std::size_t i = 0; i < 4; ++i) {
+            const auto of = [&](const std::vector<float>& x) { return static_cast<double>(x[i]); };
+            REQUIRE(std::abs(of(plus) * of(plus) - of(minus) * of(minus)) > 1e-3);
+            REQUIRE((of(plus) * of(plus) - of(minus) * of(minus)) / 4 ==
+                    Approx(static_cast<double>(d[i]) * (of(up) - of(down)) / (2 * h)).epsilon(3e-3).margin(1e-3));
+        }
+        // And the slope by the parameters at the moved inputs.
+        const auto blocks = scorer.parameters();
+        scorer.backward(scorer.forward(b, at, up), d);
+        require_gradient(blocks, [&] {
+            scorer.forward(b, at, up);
+            return dot(up, d);
+        });
+    };
+    require_slope(judge{judge_net(1), {.start_token = 2}});
+    require_slope(judge{judge_net(1, 0.5), {.start_token = 2}});
+    require_slope(torch_scorer{std::make_shared<pooled_judge>(), {.start_token = 2}});
+}
+
+namespace {
+
+/// phi of R1 (gamma / 2 n^2) or of a gradient penalty (lambda (n - 1)^2).
+struct penalty {
+    bool r1;
+    torch::Tensor of(const torch::Tensor& n) const { return r1 ? 0.5 * n.square() : 10 * (n - 1).square(); }
+    double slope(double n) const { return r1 ? n : 20 * (n - 1); }
+};
+
+/// Central differences against torch's own second derivatives, of the same numbers. Returns the distance relative to
+/// the exact gradient's length.
+double penalty_error(torch::ScalarType precision, torch_reading reading, const penalty& phi, bool between) {
+    torch::manual_seed(26);
+    judge_net net;
+    for (const torch::Tensor& x : net->parameters()) x.data().normal_(0, 0.8);
+    net->to(precision);
+    judge scorer{net, {.start_token = 1, .reading = reading}};
+    token_batch<float> real, fake;
+    for (const auto& row : {ids{1, 2, 3, 4}, ids{4}, ids{}, ids{0, 0, 3}}) real.add(row, row_end::terminated);
+    for (const auto& row : {ids{2, 2}, ids{1, 0, 3}, ids{2}, ids{4, 3, 1}}) fake.add(row, row_end::terminated);
+    const std::vector<float> c = {1, 0.5f, 2, 1.5f}, share = {0.25f, 0.5f, 0.75f, 0.9f}, ones(4, 1);
+    const std::size_t n = 4;
+
+    // Torch: the score as the adapter reads it, by hand.
+    const torch::Tensor tokens =
+        torch::tensor({1, 1, 2, 3, 4, 1, 4, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 3, 0}).view({4, 5});
+    const torch::Tensor partner =
+        torch::tensor({1, 2, 2, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 4, 3, 1, 0}).view({4, 5});
+    const torch::Tensor has_both = torch::tensor({1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1, 0});
+    torch::Tensor picks = torch::zeros({4, 5}, precision);
+    for (std::int64_t i = 0; i < 4; ++i) {
+        const auto length = static_cast<std::int64_t>(real.length[static_cast<std::size_t>(i)]);
+        if (reading == torch_reading::last_token)
+            picks[i][length] = 1;
+        else
+            for (std::int64_t t = 1; t <= length; ++t) picks[i][t] = 1.0 / static_cast<double>(length);
+    }
+    torch::Tensor x = net->embed(tokens);
+    if (between)
+        x = x + ((net->embed(partner) - x) * has_both.view({4, 5, 1}) * torch::tensor(share).view({4, 1, 1})).detach();
+    const torch::Tensor score = (net->forward_embedded(x).squeeze(-1) * picks).sum();
+    const torch::Tensor g = torch::autograd::grad({score}, {x}, {}, true, true)[0];
+    // An empty row has no score to average, and a norm of 0 no derivative.
+    const torch::Tensor squares = g.square().sum({1, 2}), some = squares > 0;
+    const torch::Tensor norm = torch::where(some, squares, torch::ones_like(squares)).sqrt();
+    (phi.of(norm) * some * torch::tensor(c)).sum().backward();
+    std::vector<torch::Tensor> exact;
+    for (const torch::Tensor& p : net->parameters())
+        exact.push_back(p.grad().defined() ? p.grad().to(torch::kDouble).clone()
+                                           : torch::zeros_like(p, torch::kDouble));
+    scorer.discard();
+
+    // One backward to the inputs, two to the parameters.
+    judge::perturbation at;
+    if (between) at = scorer.towards(real, fake, share);
+    auto direction = scorer.input_gradient(real, at, ones);
+    const auto length = norms(scorer, direction);
+    const double step = precision == torch::kDouble ? 1e-4 : 1e-2;
+    std::vector<float> factor(n), d_up(n), d_down(n), unread(n);
+    for (std::size_t i = 0; i < n; ++i) {
+        const double l = static_cast<double>(length[i]);
+        REQUIRE(l == Approx(some[static_cast<std::int64_t>(i)].item<bool>()
+                                ? norm[static_cast<std::int64_t>(i)].item<double>()
+                                : 0.0));
+        factor[i] = static_cast<float>(l > 0 ? step / l : 0);
+        d_up[i] = l > 0 ? static_cast<float>(static_cast<double>(c[i]) * phi.slope(l) / (2 * step)) : 0;
+        d_down[i] = -d_up[i];
+    }
+    scorer.scale(direction, factor);
+    auto up = at, down = at;
+    scorer.add(up, direction);
+    scorer.scale(direction, std::vector<float>(n, -1));
+    scorer.add(down, direction);
+    scorer.backward(scorer.forward(real, up, unread), d_up);
+    scorer.backward(scorer.forward(real, down, unread), d_down);
+
+    double error = 0, whole = 0;
+    std::size_t k = 0;
+    for (const torch::Tensor& p : net->parameters()) {
+        error += (p.grad().to(torch::kDouble) - exact[k]).square().sum().item<double>();
+        whole += exact[k++].square().sum().item<double>();
+    }
+    REQUIRE(whole > 1e-2);
+    return std::sqrt(error / whole);
+}
+
+}  // namespace
+
+TEST_CASE("torch_scorer: penalties by differences are those of torch's second derivatives", "[torch]") {
+    for (const torch_reading reading : {torch_reading::last_token, torch_reading::mean_of_row})
+        for (const bool r1 : {true, false})
+            for (const bool between : {false, true}) {
+                const double fine = penalty_error(torch::kDouble, reading, {r1}, between);
+                const double coarse = penalty_error(torch::kFloat, reading, {r1}, between);
+                INFO("mean " << (reading == torch_reading::mean_of_row) << ", R1 " << r1 << ", between " << between
+                             << ": " << fine << " in double, " << coarse << " in float");
+                REQUIRE(fine < 1e-4);
+                REQUIRE(coarse < 2e-2);
+            }
+}
+
+TEST_CASE("torch adapters: a GPU says what the CPU says", "[torch]") {
+    if (!torch::cuda::is_available()) return;
+    at::globalContext().setAllowTF32CuDNN(false);  // ten bits are too few to compare
+    torch::manual_seed(27);
+    judge_net net(1, 0.5), twin(1, 0.5);
+    gru_net model(vocabulary), model_twin(vocabulary);
+    const auto copy = [](auto& from, auto& to) {
+        const torch::NoGradGuard no_grad;
+        for (std::size_t i = 0; i < from->parameters().size(); ++i) to->parameters()[i].copy_(from->parameters()[i]);
+    };
+    copy(net, twin);
+    copy(model, model_twin);
+    judge here{net}, there{twin, {.device = torch::Device(torch::kCUDA)}};
+    gru_policy policy_here{model, {.train_mode = false}},
+        policy_there{model_twin, {.train_mode = false, .device = torch::Device(torch::kCUDA)}};
+    const auto b = some_rows();
+    const auto same = [](auto& x, auto& y) {
+        for (std::size_t i = 0; i < x->parameters().size(); ++i) {
+            const torch::Tensor a = x->parameters()[i].grad(), c = y->parameters()[i].grad().cpu();
+            REQUIRE(torch::allclose(a, c, 1e-3, 1e-4));
+        }
+    };
+    const std::vector<float> d = {1, -2, 0.5f, 3};
+    const auto penalize = [&](judge& scorer) {
+        const auto at = scorer.noise(b, 0.3, {1, 0});
+        const auto g = scorer.input_gradient(b, at, d);
+        std::vector<float> score(4);
+        scorer.backward(scorer.forward(b, sum_of(scorer, at, g, 0.1), score), d);  // in eval(), without cuDNN
+        for (const float x : norms(scorer, g)) score.push_back(x);
+        for (const float x : norms(scorer, scorer.towards(b, select(b, std::array<std::size_t, 4>{1, 0, 3, 2}), d)))
+            score.push_back(x);
+        ragged_buffer<float> each;
+        each.assign(lengths(b));
+        scorer.evaluate_tokens(b, each.view());
+        for (const float x : each.flat()) score.push_back(x);
+        return score;
+    };
+    const auto x = penalize(here), y = penalize(there);
+    for (std::size_t i = 0; i < x.size(); ++i) REQUIRE(x[i] == Approx(y[i]).epsilon(1e-3).margin(1e-4));
+    same(net, twin);
+
+    const auto shown = [&](gru_policy& policy) {
+        std::vector<float> all;
+        const auto visitor = [&](std::size_t, std::span<const float> z, std::span<float> d_z) {
+            for (std::size_t v = 0; v < z.size(); ++v) d_z[v] = z[v];
+            all.insert(all.end(), z.begin(), z.end());
+        };
+        policy.backward(policy.forward(b, {}, visitor), {});
+        return all;
+    };
+    const auto z = shown(policy_here), w = shown(policy_there);
+    for (std::size_t i = 0; i < z.size(); ++i) REQUIRE(z[i] == Approx(w[i]).epsilon(1e-3).margin(1e-4));
+    same(model, model_twin);
+    REQUIRE(at::globalContext().userEnabledCuDNN());
+
+    // Samples are a function of key and id; only the last bits of logits may differ.
+    const auto r = policy_here.rollout({}, sample_ids(16), {.max_length = 8}, {3, 0}),
+               s = policy_there.rollout({}, sample_ids(16), {.max_length = 8}, {3, 0});
+    REQUIRE(r.token == s.token);
 }

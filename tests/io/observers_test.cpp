@@ -22,8 +22,8 @@ TEST_CASE("observers: a trainer's report is logged under its names and shown", "
     const auto line = nlohmann::json::parse(text);
     REQUIRE(text.starts_with("{\"round\":2,"));
     REQUIRE(line.at("round") == 2);
-    REQUIRE(line.at("reward/mean") == 0.5);
-    REQUIRE(line.at("disc/accuracy").is_null());
+    REQUIRE(line.at("reward_mean") == 0.5);
+    REQUIRE(line.at("accuracy").is_null());
     {
         const detail::file_handle stream(std::fopen((dir / "out").string().c_str(), "wb"));
         progress_bar bar({.stream = stream.get()});

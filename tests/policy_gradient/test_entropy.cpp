@@ -33,7 +33,7 @@ TEST_CASE("entropy_bonus is -c sum w H, with gradient -c w (Mnih et al. 2016)") 
 }
 
 TEST_CASE("entropy_bonus refuses a coefficient out of range by name") {
-    for (const double x : {-0.1, -infinity, not_a_number})
+    for (const double x : {-0.1, infinity, -infinity, not_a_number})
         REQUIRE(refuses(entropy_bonus{.coefficient = x}, "entropy_bonus", "coefficient"));
     REQUIRE_NOTHROW(entropy_bonus{.coefficient = 0}.check());
     REQUIRE_THROWS_AS(run_token(entropy_bonus{.coefficient = -1}, 0, 0, 0), rlgaf::option_error);
@@ -104,7 +104,8 @@ TEST_CASE("adaptive_entropy refuses options out of range, and an entropy that is
         REQUIRE(refuses(adaptive_entropy{.highest = x}, "adaptive_entropy", "highest"));
     }
     REQUIRE(refuses(adaptive_entropy{.initial = 2}, "adaptive_entropy", "initial"));
-    for (const double x : {0.0, -0.1, not_a_number})
+    REQUIRE(refuses(adaptive_entropy{.initial = infinity, .highest = infinity}, "adaptive_entropy", "initial"));
+    for (const double x : {0.0, -0.1, infinity, not_a_number})
         REQUIRE(refuses(adaptive_entropy{.delta = x}, "adaptive_entropy", "delta"));
     adaptive_entropy::state state;
     REQUIRE(message_of<rlgaf::numeric_error>([&] { adaptive_entropy{}(state, not_a_number); }) ==

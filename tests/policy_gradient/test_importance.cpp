@@ -280,7 +280,7 @@ TEST_CASE("Trap: weights act on the policy term only; KL still acts on a token t
 }
 
 TEST_CASE("importance_weights refuse options out of range by name") {
-    for (const double x : {-0.1, not_a_number})
+    for (const double x : {-0.1, infinity, not_a_number})
         REQUIRE(refuses(importance_weights{.low = x}, "importance_weights", "low"));
     for (const double x : {-0.1, 0.0, 0.4, not_a_number})
         REQUIRE(refuses(importance_weights{.low = 0.5, .high = x}, "importance_weights", "high"));

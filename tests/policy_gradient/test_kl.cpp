@@ -156,7 +156,8 @@ TEST_CASE("kl_loss at log-ratios of 20 and of 200") {
 }
 
 TEST_CASE("kl_loss refuses options out of range by name") {
-    for (const double x : {-0.1, -infinity, not_a_number}) REQUIRE(refuses(kl_loss{.beta = x}, "kl_loss", "beta"));
+    for (const double x : {-0.1, infinity, -infinity, not_a_number})
+        REQUIRE(refuses(kl_loss{.beta = x}, "kl_loss", "beta"));
     for (const kl_estimator k :
          {kl_estimator::k1, kl_estimator::k2, kl_estimator::abs, kl_estimator::k1_plus, kl_estimator::k3_plus})
         REQUIRE(refuses(kl_loss{.estimator = k, .importance_weighted = true}, "kl_loss", "importance_weighted"));

@@ -182,7 +182,7 @@ TEST_CASE("value_loss names the array of another shape, and needs old values onl
 }
 
 TEST_CASE("value_loss refuses options out of range by name") {
-    for (const double x : {-0.1, -infinity, not_a_number})
+    for (const double x : {-0.1, infinity, -infinity, not_a_number})
         REQUIRE(refuses(value_loss{.coefficient = x}, "value_loss", "coefficient"));
     for (const double x : {0.0, -0.1, not_a_number}) {
         REQUIRE(refuses(value_loss{.clip = x}, "value_loss", "clip"));

@@ -4,13 +4,18 @@
 using namespace rlgaf_test;
 using rlgaf::dpo;
 using rlgaf::dpo_variant;
+using rlgaf::reference_divergence;
 
 namespace {
-constexpr dpo_variant variants[] = {
-    dpo_variant::sigmoid,  dpo_variant::robust,   dpo_variant::ipo,       dpo_variant::hinge,    dpo_variant::exo_pair,
-    dpo_variant::nca_pair, dpo_variant::bco_pair, dpo_variant::sppo_hard, dpo_variant::apo_zero, dpo_variant::apo_down};
+constexpr dpo_variant variants[] = {dpo_variant::sigmoid,  dpo_variant::robust,    dpo_variant::ipo,
+                                    dpo_variant::hinge,    dpo_variant::exo_pair,  dpo_variant::nca_pair,
+                                    dpo_variant::bco_pair, dpo_variant::sppo_hard, dpo_variant::apo_zero,
+                                    dpo_variant::apo_down, dpo_variant::discopop};
 bool smooths(dpo_variant v) {
     return v == dpo_variant::sigmoid || v == dpo_variant::robust || v == dpo_variant::exo_pair;
+}
+bool knows_gap_only(dpo_variant v) {
+    return smooths(v) || v == dpo_variant::ipo || v == dpo_variant::hinge || v == dpo_variant::discopop;
 }
 /// Of a variant, with the smoothing that exo_pair cannot do without.
 dpo options_of(dpo_variant v, double beta = 0.1) {
@@ -18,13 +23,28 @@ dpo options_of(dpo_variant v, double beta = 0.1) {
 }
 
 double sig(double x) { return 1 / (1 + std::exp(-x)); }
+/// f'(exp x) of the divergence, as Wang et al. 2023 have it.
+double score(const dpo& o, double x) {
+    const double t = std::exp(x), a = o.alpha;
+    switch (o.divergence) {
+        case reference_divergence::reverse_kl:
+            return x;
+        case reference_divergence::forward_kl:
+            return 1 - 1 / t;
+        case reference_divergence::js:
+            return std::log(2 * t / (1 + t));
+        case reference_divergence::alpha:
+            return a == 1 ? x : (std::pow(t, a - 1) - 1) / (a - 1);
+    }
+    return not_a_number;
+}
 double rewarded(const dpo& o, const row_sums& s) {
-    return o.beta * s.ratio / (o.length_average ? std::fmax(s.tokens, 1) : 1);
+    return o.beta * score(o, s.ratio) / (o.length_average ? std::fmax(s.tokens, 1) : 1);
 }
 
 /// The loss of a pair as the papers write it, with plain logarithms of plain sigmoids.
-double paper(const dpo& o, const row_sums& chosen, const row_sums& rejected) {
-    const double c = rewarded(o, chosen), r = rewarded(o, rejected), h = c - r, e = o.label_smoothing;
+double paper(const dpo& o, const row_sums& chosen, const row_sums& rejected, double margin = 0) {
+    const double c = rewarded(o, chosen), r = rewarded(o, rejected) + margin, h = c - r, e = o.label_smoothing;
     const double q = sig(h), x = c / o.beta, y = r / o.beta, target = 1 / (2 * o.beta);
     const double anchor = chosen.tokens > 0 ? -o.sft_coefficient * chosen.log_prob / chosen.tokens : 0;
     switch (o.variant) {
@@ -48,6 +68,10 @@ double paper(const dpo& o, const row_sums& chosen, const row_sums& rejected) {
             return anchor + (1 - sig(c)) + sig(r);
         case dpo_variant::apo_down:
             return anchor + sig(c) + (1 - sig(h));
+        case dpo_variant::discopop: {
+            const double m = sig(h / o.tau);
+            return anchor - (1 - m) * std::log(sig(h)) + (m > 0 ? m * std::exp(-h) : 0);
+        }
     }
     return not_a_number;
 }
@@ -58,6 +82,7 @@ dpo random_options(dice& d) {
         o.label_smoothing = d.uniform(0.01, 0.45);
     o.length_average = d.chance(0.3);
     o.sft_coefficient = d.chance(0.3) ? d.uniform(0, 2) : 0;
+    o.tau = d.chance(0.5) ? 0.05 : d.uniform(0.05, 1);
     return o;
 }
 
@@ -82,7 +107,8 @@ void check_pair(const dpo& loss, const pair_case& c, double value, double d_chos
 
 TEST_CASE("dpo and its variants keep the promises of a pair loss and agree with the papers' formulas") {
     check_pair_loss(
-        "dpo", random_options, [](const dpo& o) { return o.beta; }, paper,
+        "dpo", random_options, [](const dpo& o) { return o.beta; },
+        [](const dpo& o, const row_sums& a, const row_sums& b) { return paper(o, a, b); },
         [](const dpo& o, const row_sums& a, const row_sums& b) {
             return o.variant == dpo_variant::hinge && gap(rewarded(o, a) - rewarded(o, b), 1) < 1e-3;
         },
@@ -117,6 +143,8 @@ TEST_CASE("dpo: every variant on log-ratios 1 and -0.5, by TRL's formulas evalua
     check_pair({.variant = dpo_variant::sppo_hard}, c, 36.25, -8, 9);
     check_pair({.variant = dpo_variant::apo_zero}, c, 0.962523416, -0.0249376, 0.02498438);
     check_pair({.variant = dpo_variant::apo_down}, c, 0.987549342, 0.0000777, 0.0248599);
+    check_pair({.variant = dpo_variant::discopop}, c, 0.849337579, -0.0625203, 0.0625203);
+    check_pair({.divergence = reference_divergence::js}, c, 0.660652163, -0.01300293, 0.03009501);
     // The anchor: the chosen row's mean log-prob is -1.5, over two tokens.
     check_pair({.sft_coefficient = 2}, c, 0.620957048 + 3, -0.04625702 - 1, 0.04625702);
 }
@@ -223,7 +251,10 @@ TEST_CASE("dpo: an empty or masked row is a reward of 0 that does not learn; its
 
 TEST_CASE("dpo refuses options out of range by name, and label smoothing where a variant has none") {
     for (const double x : {0.0, -1.0, infinity, not_a_number}) REQUIRE(refuses(dpo{.beta = x}, "dpo", "beta"));
-    for (const double x : {-0.1, not_a_number}) REQUIRE(refuses(dpo{.sft_coefficient = x}, "dpo", "sft_coefficient"));
+    for (const double x : {-0.1, infinity, not_a_number})
+        REQUIRE(refuses(dpo{.sft_coefficient = x}, "dpo", "sft_coefficient"));
+    for (const double x : {infinity, -infinity, not_a_number}) REQUIRE(refuses(dpo{.alpha = x}, "dpo", "alpha"));
+    for (const double x : {0.0, 1e-7, 1.1, not_a_number}) REQUIRE(refuses(dpo{.tau = x}, "dpo", "tau"));
     for (const dpo_variant v : variants) {
         for (const double x : {-0.1, 0.5, 0.7, not_a_number})
             REQUIRE(refuses(dpo{.variant = v, .label_smoothing = x}, "dpo", "label_smoothing"));
@@ -232,4 +263,111 @@ TEST_CASE("dpo refuses options out of range by name, and label smoothing where a
     }
     REQUIRE_THROWS_AS(run(dpo{.beta = 0}, two_rows(1, 0)), rlgaf::option_error);
     STATIC_REQUIRE(!dpo::row_separable);
+}
+
+namespace {
+/// A loss whose terms carry numbers of the pairs besides.
+struct with_numbers {
+    dpo loss;
+    std::vector<double> margin, factor;
+    template <class T>
+    rlgaf::preference_stats operator()(const rlgaf::preference_terms<T>& given, rlgaf::workspace& work,
+                                       const rlgaf::ragged_view<T>& d_log_prob) const {
+        rlgaf::preference_terms<T> terms = given;
+        terms.margin = margin, terms.factor = factor;
+        return loss(terms, work, d_log_prob);
+    }
+};
+}  // namespace
+
+TEST_CASE("dpo with another divergence, margins and factors is the definition, and its gradient the slope") {
+    dice d(2309);
+    std::size_t compared = 0;
+    for (int i = 0; i < 6000; ++i) {
+        CAPTURE(i);
+        with_numbers o{random_options(d), {}, {}};
+        o.loss.divergence = static_cast<reference_divergence>(d.below(4));
+        o.loss.alpha = d.chance(0.2) ? 1 : d.uniform(-1, 2);
+        pair_case c = random_pair_case(d);
+        bool far = false;
+        for (std::size_t b = 0; b < c.log_prob.size(); ++b) far = far || std::abs(sums_of(c, b).ratio) > 3;
+        if (far) continue;  // plain logarithms of plain sigmoids end there
+        for (std::size_t p = 0; p < c.pairs.size(); ++p) {
+            if (knows_gap_only(o.loss.variant)) o.margin.push_back(d.normal());
+            o.factor.push_back(d.chance(0.1) ? 0 : d.uniform(0, 2));
+        }
+        if (d.chance(0.3)) o.margin.clear();
+        if (d.chance(0.3)) o.factor.clear();
+        std::size_t p = 0;
+        bool kink = false;
+        const auto expected =
+            stats_by_definition(c, o.loss.beta, [&](const row_sums& chosen, const row_sums& rejected) {
+                const double margin = o.margin.empty() ? 0 : o.margin[p];
+                const double factor = o.factor.empty() ? 1 : o.factor[p];
+                ++p;
+                const double h = rewarded(o.loss, chosen) - rewarded(o.loss, rejected) - margin;
+                kink = kink || (o.loss.variant == dpo_variant::hinge && gap(h, 1) < 1e-3);
+                return factor * paper(o.loss, chosen, rejected, margin);
+            });
+        const pair_result r = run(o, c);
+        REQUIRE(gap(r.stats.loss, expected.loss) < 1e-9 * (1 + std::abs(expected.loss)));
+        REQUIRE(gap(r.stats.margin, expected.margin) < 1e-11);
+        if (!kink) compared += check_pair_slopes(o, c);
+        if (i % 10 == 0) check_pair_storage(o, c, d);
+    }
+    REQUIRE(compared > 9000);
+}
+
+TEST_CASE("dpo: the divergences by hand, at 0 and far away") {
+    using rlgaf::score_ratio;
+    for (const auto f : {reference_divergence::reverse_kl, reference_divergence::forward_kl, reference_divergence::js,
+                         reference_divergence::alpha}) {
+        REQUIRE(gap(score_ratio(f, 0.5, 0).value, 0) < 2e-16);
+        REQUIRE(gap(score_ratio(f, 0.5, 0).slope, f == reference_divergence::js ? 0.5 : 1) < 2e-16);
+        for (const double x : {-200.0, 200.0, -1e4, 1e4}) {
+            REQUIRE(std::abs(score_ratio(f, 0.5, x).value) < 1e9);
+            REQUIRE(score_ratio(f, 0.5, x).slope >= 0);
+        }
+    }
+    REQUIRE(gap(score_ratio(reference_divergence::forward_kl, 0, std::log(2)).value, 0.5) < 1e-15);
+    REQUIRE(gap(score_ratio(reference_divergence::js, 0, std::log(2)).value, std::log(4.0 / 3)) < 1e-15);
+    REQUIRE(gap(score_ratio(reference_divergence::alpha, 2, std::log(2)).value, 1) < 1e-15);
+    REQUIRE(gap(score_ratio(reference_divergence::alpha, 0, 0.7).value,
+                score_ratio(reference_divergence::forward_kl, 0, 0.7).value) < 1e-15);
+    // alpha -> 1 is reverse_kl without a jump.
+    REQUIRE(gap(score_ratio(reference_divergence::alpha, 1 + 1e-9, 3).value, 3) < 1e-7);
+    REQUIRE(score_ratio(reference_divergence::alpha, 1, 3).value == 3);
+    // At the limit of the exponent there still is a slope, beyond it none.
+    REQUIRE(score_ratio(reference_divergence::forward_kl, 0, -20).slope == std::exp(20.0));
+    REQUIRE(score_ratio(reference_divergence::forward_kl, 0, -20.001).slope == 0);
+}
+
+TEST_CASE("dpo: a margin moves the gap, a factor scales loss and gradient but no share") {
+    const pair_case c = two_rows(1, -0.5, 2, 4);
+    const pair_result shifted = run(with_numbers{{}, {0.15}, {}}, c);  // h = 0.15
+    REQUIRE(gap(shifted.stats.loss, std::log(2)) < 1e-15);
+    REQUIRE(gap(shifted.stats.margin, 0.15) < 1e-15);  // the rewards stay
+    pair_case twice = c;
+    twice.pairs = {{0, 1}, {0, 1}};
+    const pair_result plain = run(dpo{}, c), scaled = run(with_numbers{{}, {}, {3, 1}}, twice);
+    REQUIRE(gap(scaled.stats.loss, 2 * plain.stats.loss) < 1e-15);
+    REQUIRE(gap(scaled.gradient[0][0], 2 * plain.gradient[0][0]) < 1e-15);
+    REQUIRE(gap(scaled.stats.chosen, plain.stats.chosen) < 1e-15);
+    REQUIRE(run(with_numbers{{.sft_coefficient = 1}, {}, {0}}, c).stats.loss == 0);
+    for (const dpo_variant v : variants) {
+        const auto call = [&] { run(with_numbers{options_of(v), {0.5}, {}}, c); };
+        REQUIRE(message_of<rlgaf::option_error>(call).starts_with("rlgaf::dpo: .variant: expected one that") !=
+                knows_gap_only(v));
+    }
+    const auto message = [&](const with_numbers& o) { return message_of<rlgaf::shape_error>([&] { run(o, c); }); };
+    REQUIRE(message({{}, {1, 2}, {}}) == "rlgaf::dpo: terms.margin: expected 1 elements, got 2");
+    REQUIRE(message({{}, {}, {1, 2}}) == "rlgaf::dpo: terms.factor: expected 1 elements, got 2");
+}
+
+TEST_CASE("discopop where TRL's product of infinity and 0 is NaN: a gap of -400 pushes like the logistic loss") {
+    check_pair(options_of(dpo_variant::discopop, 1), two_rows(-200, 200), 400, -1, 1, 1e-12);
+    check_pair(options_of(dpo_variant::discopop, 1), two_rows(200, -200), 0, 0, 0, 1e-12);
+    check_pair({.variant = dpo_variant::discopop, .beta = 1, .tau = 1}, two_rows(-200, 200), 401, -1, 1, 1e-12);
+    check_pair({.variant = dpo_variant::discopop, .beta = 1, .tau = 1e-6}, two_rows(-2, 1), 3.048587352, -0.952574127,
+               0.952574127);
 }

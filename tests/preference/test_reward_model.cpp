@@ -180,7 +180,7 @@ TEST_CASE("reward_model refuses shapes, pairs and options by name") {
 
     for (const double x : {infinity, -infinity, not_a_number})
         REQUIRE(refuses(reward_model{.margin = x}, "reward_model", "margin"));
-    for (const double x : {-0.1, not_a_number})
+    for (const double x : {-0.1, infinity, not_a_number})
         REQUIRE(refuses(reward_model{.centering = x}, "reward_model", "centering"));
     for (const double x : {-0.1, 0.5, not_a_number})
         REQUIRE(refuses(reward_model{.label_smoothing = x}, "reward_model", "label_smoothing"));

@@ -115,17 +115,23 @@ inline table row_rewards(const advantage_case& c) {
     }
     return rewards;
 }
-/// The spread below which the rewards of row i's group count as equal: a millionth of their size, the sum of the means of
-/// each reward over the rows of the group that it applies to.
+/// The spread up to which the rewards of row i's group count as equal: a millionth of the largest mean of a reward that
+/// varies in the group by more than a millionth of its own mean; no spread is enough where none does.
 inline double equal_rewards(const advantage_case& c, std::size_t i) {
-    double size = 0;
+    double size = infinity;
     for (const auto& reward : row_rewards(c)) {
-        double sum = 0, count = 0;
-        for (std::size_t j = 0; j < reward.size(); ++j)
-            if (c.group[j] == c.group[i] && !std::isnan(reward[j])) sum += reward[j], count += 1;
-        if (count > 0) size += sum / count;
+        double sum = 0, count = 0, squares = 0;
+        const auto for_each_peer = [&](auto&& f) {
+            for (std::size_t j = 0; j < reward.size(); ++j)
+                if (c.group[j] == c.group[i] && !std::isnan(reward[j])) f(reward[j]);
+        };
+        for_each_peer([&](double r) { sum += r, count += 1; });
+        const double mean = sum / count, scale = std::fmax(1, std::abs(mean));
+        for_each_peer([&](double r) { squares += (r - mean) * (r - mean); });
+        if (count < 2 || std::sqrt(squares / (count - 1)) <= 1e-6 * scale) continue;
+        size = size < infinity ? std::fmax(size, scale) : scale;
     }
-    return 1e-6 * std::fmax(1, std::abs(size));
+    return 1e-6 * size;
 }
 /// value[row] on unmasked tokens, 0 elsewhere.
 inline table on_tokens(const advantage_case& c, const std::vector<double>& value) {

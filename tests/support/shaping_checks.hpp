@@ -1,6 +1,7 @@
 #pragma once
 /// The surroundings of one reward stage.
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "rlgaf/reward_shaping/terms.hpp"
@@ -13,6 +14,13 @@ namespace rlgaf_test {
 
 struct no_batch {};
 
+/// A batch that shows its tokens.
+struct batch_with_tokens : no_batch {
+    rlgaf::ragged_view<const std::int32_t> view;
+    explicit batch_with_tokens(rlgaf::ragged_view<const std::int32_t> token) : view(token) {}
+    friend rlgaf::ragged_view<const std::int32_t> tokens(const batch_with_tokens& b) { return b.view; }
+};
+
 /// The inputs of one step in one storage type; `result` collects what the stages add. Empty tables are not given.
 template <class T>
 struct shaping_step {
@@ -22,6 +30,10 @@ struct shaping_step {
     std::vector<std::uint32_t> group{};
     std::size_t groups = 1;
     layout how = layout::packed;
+    std::size_t width = 1;
+    std::vector<T> expert_score{}, fixed_score{};
+    table token_score{}, prefix_value{};
+    table tokens{};  ///< of the batch, which shows none if this is empty; masked slots hold any number
     rlgaf::rewards<T> result{};
     rlgaf::workspace work{};
 
@@ -30,11 +42,24 @@ struct shaping_step {
 
     template <class Stage>
     void run(const Stage& stage, rlgaf::state_of<Stage>& state) {
-        ragged<T> l(log_prob, how, static_cast<T>(not_a_number)),
-            r(reference_log_prob, how, static_cast<T>(not_a_number));
+        const T guard = static_cast<T>(not_a_number);
+        ragged<T> l(log_prob, how, guard), r(reference_log_prob, how, guard), t(token_score, how, guard),
+            v(prefix_value, how, guard);
         ragged<std::uint8_t> m(mask, how, 1);
-        const rlgaf::shaping_terms<T> terms{score, l.view(), r.view(), m.view(), truncated, {group, groups}};
-        allocated = allocations_of([&] { rlgaf::call(stage, state, terms, no_batch{}, result, work); });
+        ragged<std::int32_t> shown(tokens, how, -1);
+        const rlgaf::shaping_terms<T> terms{.score = score,
+                                            .log_prob = l.view(),
+                                            .reference_log_prob = r.view(),
+                                            .mask = m.view(),
+                                            .truncated = truncated,
+                                            .group = {group, groups},
+                                            .width = width,
+                                            .expert_score = expert_score,
+                                            .fixed_score = fixed_score,
+                                            .token_score = t.view(),
+                                            .prefix_value = v.view()};
+        const batch_with_tokens batch(shown.view());
+        allocated = allocations_of([&] { rlgaf::call(stage, state, terms, batch, result, work); });
     }
     template <class Stage>
     void run(const Stage& stage) {
@@ -52,6 +77,33 @@ struct shaping_step {
     }
     std::size_t allocated = 0;  ///< by the last stage
 };
+
+/// What an archive of the state writes, in order; `from` is read instead where it is given.
+template <class State>
+std::vector<double> archived(State& state, const std::vector<double>* from = nullptr) {
+    struct {
+        const std::vector<double>* from;
+        std::vector<double> values;
+        void operator()(std::string_view, double& x) {
+            if (from) x = from->at(values.size());
+            values.push_back(x);
+        }
+        void operator()(std::string_view, std::uint64_t& x) {
+            if (from) x = static_cast<std::uint64_t>(from->at(values.size()));
+            values.push_back(static_cast<double>(x));
+        }
+    } archive{from, {}};
+    state.visit(archive);
+    return archive.values;
+}
+/// A state that has read what the other one wrote.
+template <class State>
+State copy_through_archive(State& state) {
+    const std::vector<double> written = archived(state);
+    State copy;
+    archived(copy, &written);
+    return copy;
+}
 
 /// A step of rows of one token whose only outcomes are the given ones.
 inline shaping_step<double> step_with(const table& outcomes, const std::vector<std::uint32_t>& group = {}) {

@@ -17,14 +17,14 @@ double likelihood(ngram_policy<double>& policy, const token_batch<double>& text)
 }
 
 /// A source that always gives the same rows.
-struct fixed_rows {
+struct same_rows {
     token_batch<double> all;
     token_batch<double> sample(std::size_t, rng_key) { return all; }
 };
 }  // namespace
 
 TEST_CASE("ptx adds the gradient of coefficient times nats a token, in one piece or in micro-batches") {
-    fixed_rows text{rows_of<double>({{1, 2, 3, 0}, {0}, {2, 2, 0}})};
+    same_rows text{rows_of<double>({{1, 2, 3, 0}, {0}, {2, 2, 0}})};
     for (const std::size_t micro_rows : {0, 1, 2}) {
         ngram_policy<double> policy(small_policy()), other(small_policy());
         const double loss = ptx(text, {.coefficient = 0.7, .rows = 3}).accumulate(policy, {1, 2}, micro_rows);
@@ -74,7 +74,7 @@ TEST_CASE("ptx draws rows of its own for every optimiser step") {
 }
 
 TEST_CASE("ptx refuses a negative coefficient and no rows") {
-    fixed_rows text{rows_of<double>({{1, 0}})};
+    same_rows text{rows_of<double>({{1, 0}})};
     REQUIRE(message_of<option_error>([&] { ptx(text, {.coefficient = -1}).check(); }) ==
             "rlgaf::ptx: .coefficient: expected 0 or positive, got -1");
     REQUIRE(message_of<option_error>([&] { ptx(text, {.coefficient = not_a_number}).check(); }) ==

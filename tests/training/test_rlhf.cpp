@@ -104,10 +104,10 @@ TEST_CASE("rlhf: pairs, a reward model, PPO: the policy learns what is preferred
             double worth, kl, reported, beta, explained_first, explained_last;
         } result{expected_reward(learner, worth), sequence_kl(learner, before), 0, last.kl_beta, 0, 0};
         for (std::size_t i = 0; i < 100; ++i) {
-            result.reported += kept.reports[kept.reports.size() - 1 - i].kl_sequence / 100;
-            result.explained_last += kept.reports[kept.reports.size() - 1 - i].value_explained / 100;
+            result.reported += kept.reports[kept.reports.size() - 1 - i].kl_reference_per_row / 100;
+            result.explained_last += kept.reports[kept.reports.size() - 1 - i].explained_variance / 100;
         }
-        result.explained_first = kept.reports[0].value_explained;
+        result.explained_first = kept.reports[0].explained_variance;
         return result;
     };
     const double at_first = expected_reward(policy, worth);
@@ -160,8 +160,8 @@ TEST_CASE("rlhf: an LSTM policy, reward model and critic go the same way", "[tra
     trainer.run(options, kept);
     double kl = 0, explained = 0;
     for (std::size_t i = 200; i < 250; ++i) {
-        kl += kept.reports[i].kl_sequence / 50;
-        explained += kept.reports[i].value_explained / 50;
+        kl += kept.reports[i].kl_reference_per_row / 50;
+        explained += kept.reports[i].explained_variance / 50;
     }
     INFO("worth " << before << " -> " << mean_worth(policy) << ", KL " << kl << ", explained " << explained);
     CHECK(mean_worth(policy) > before + 0.6);
@@ -178,11 +178,11 @@ TEST_CASE("rlhf: a true reward may stand in, and everything has a default", "[tr
     trainer.run(short_rlhf(40), kept);
     REQUIRE(expected_reward(policy, worth) > before + 0.5);
     REQUIRE(kept.reports[0].kl_beta == 0.2);
-    REQUIRE(kept.reports[0].kl_sequence == Approx(0).margin(1e-12));
-    REQUIRE(kept.reports.back().kl_sequence > 0.2);
+    REQUIRE(kept.reports[0].kl_reference_per_row == Approx(0).margin(1e-12));
+    REQUIRE(kept.reports.back().kl_reference_per_row > 0.2);
     REQUIRE(kept.reports.back().kl_beta < 0.2);  // below a target of 6 nats
-    REQUIRE(kept.reports.back().kl_sequence ==
-            Approx(kept.reports.back().kl_reference * kept.reports.back().length_mean));
+    REQUIRE(kept.reports.back().kl_reference_per_row ==
+            Approx(kept.reports.back().kl_reference_per_token * kept.reports.back().length_mean));
 }
 
 TEST_CASE("rlhf: in the warm-up only the critic learns", "[training]") {
@@ -307,7 +307,7 @@ TEST_CASE("rlhf: prompts, a frozen reference and a rule of the user's own", "[tr
     rlhf_options options = short_rlhf(60);
     const round_report last = trainer.run(options);
     REQUIRE(last.score_policy > 0.8);
-    REQUIRE(last.kl_sequence > 0.3);
+    REQUIRE(last.kl_reference_per_row > 0.3);
     for (const double x : parameters_of(reference)) REQUIRE(x == 0);
 }
 
@@ -346,4 +346,85 @@ TEST_CASE("rlhf: options that cannot be are refused by name", "[training]") {
     REQUIRE(contains(refusal([](rlhf_options& o) { o.rows = 0; }), ".rows"));
     REQUIRE(contains(refusal([](rlhf_options& o) { o.sampling.temperature = 0; }), ".temperature"));
     REQUIRE(trainer.rounds_done() == 0);
+}
+
+TEST_CASE("rlhf: Pop-Art lets a critic follow rewards that are far from zero; its head is rescaled exactly",
+          "[training]") {
+    lstm_policy<double> policy({.vocabulary = 4, .embedding = 4, .hidden = 8, .end_token = 0, .max_length = 5});
+    lstm_critic<double> critic({.vocabulary = 4, .embedding = 4, .hidden = 8, .seed = 3});
+    std::vector<std::uint64_t> id(20);
+    count_up(std::span(id));
+    const auto said = policy.rollout({}, id, {}, {1, 0});
+    ragged_buffer<double> before, after;
+    before.assign(lengths(said));
+    after.assign(lengths(said));
+    critic.evaluate(said, {.value = before.view()});
+    critic.rescale(0.25, -3);
+    critic.evaluate(said, {.value = after.view()});
+    for (std::size_t i = 0; i < before.flat().size(); ++i)
+        REQUIRE(after.flat()[i] == Approx(0.25 * before.flat()[i] - 3).epsilon(1e-12));
+    critic.rescale(4, 12);
+
+    true_reward judge{[](const batch& b, std::size_t i) { return 500 + 20 * worth_of_row(b, i); }};
+    const auto explained = [&](bool normalize) {
+        lstm_policy<double> learner = policy.clone();
+        lstm_critic<double> judge_of_value = critic.clone();
+        rlhf_trainer trainer{learner, judge, judge_of_value, logit_reward{.clip = 1e6}};
+        rlhf_options options = short_rlhf(25);
+        options.critic_warmup = 25;
+        options.critic.step.learning_rate = 0.01;
+        options.critic.normalize_returns = normalize;
+        return trainer.run(options).explained_variance;
+    };
+    const double with = explained(true), without = explained(false);
+    INFO("explained " << without << " -> " << with);
+    REQUIRE(with > 0.1);
+    REQUIRE(without < with);
+}
+
+TEST_CASE("rlhf: a KL coefficient that is halved or doubled is reported like the adaptive one", "[training]") {
+    table_model policy(small_policy(adamw{})), critic = table_critic();
+    true_reward judge{worth_of_row};
+    rlhf_trainer trainer{policy, judge, critic,
+                         pipeline{logit_reward{}, kl_step_penalty{.controller = {.initial = 0.5}}}};
+    keep_reports kept;
+    trainer.run(short_rlhf(3), kept);
+    REQUIRE(kept.reports[0].kl_beta == 0.5);
+    REQUIRE(kept.reports[1].kl_beta == 0.25);  // the policy stood still
+    REQUIRE(kept.reports[2].kl_beta == 0.125);
+}
+
+TEST_CASE("rlhf: the reference follows the policy where it is asked to", "[training]") {
+    const auto run = [](bool sync, std::uint64_t every) {
+        table_model policy(small_policy()), critic = table_critic();
+        true_reward judge{worth_of_row};
+        rlhf_trainer trainer{policy, judge, critic};
+        rlhf_options options = short_rlhf(6);
+        options.critic_warmup = 0;
+        options.policy.step.learning_rate = 0.2;
+        options.sync_reference = sync;
+        options.reference = {.mix = 1, .every = every};
+        keep_reports kept;
+        trainer.run(options, kept);
+        return kept.reports;
+    };
+    const auto fixed = run(false, 1), each = run(true, 1), third = run(true, 12);  // 4 steps a round
+    for (std::size_t i = 1; i < 6; ++i) {
+        REQUIRE(std::abs(fixed[i].kl_reference_per_row) > 1e-6);
+        REQUIRE(each[i].kl_reference_per_row == Approx(0).margin(1e-12));
+        REQUIRE((i == 3) == (std::abs(third[i].kl_reference_per_row) < 1e-12));
+    }
+
+    table_model policy(small_policy()), critic = table_critic(), reference = policy.clone();
+    ngram_scorer<double> model(small_scorer());
+    rlhf_trainer frozen{policy, model, critic, frozen_reference(reference)};
+    rlhf_trainer without{policy, model, critic, logit_reward{}};
+    rlhf_options options = short_rlhf(1);
+    options.sync_reference = true;
+    const std::vector<double> before = parameters_of(critic);
+    REQUIRE(contains(message_of<option_error>([&] { frozen.run(options); }), "rlhf_trainer: sync_reference"));
+    REQUIRE(contains(message_of<option_error>([&] { without.run(options); }), "rlhf_trainer: sync_reference"));
+    options.reference.mix = 0;
+    REQUIRE(contains(message_of<option_error>([&] { frozen.run(options); }), "reference_sync: .mix"));
+    REQUIRE(same_bits(before, parameters_of(critic)));
 }

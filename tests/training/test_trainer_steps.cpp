@@ -217,11 +217,11 @@ TEST_CASE("steps: the trainer's own reference is the policy as it was at first",
         else
             adversarial_trainer{p.policy, p.discriminator, p.experts, grpo{.group_size = 4}, kl_loss{.beta = beta}}.run(
                 short_run(6), kept);
-        REQUIRE(kept.reports[0].kl_reference == 0);
-        REQUIRE(std::abs(kept.reports[5].kl_reference) > 0.01);
+        REQUIRE(kept.reports[0].kl_reference_per_token == 0);
+        REQUIRE(std::abs(kept.reports[5].kl_reference_per_token) > 0.01);
         REQUIRE(same_bits(parameters_of(reference), at_first));
         std::vector<double> result = p.parameters();
-        for (const round_report& r : kept.reports) result.push_back(r.kl_reference);
+        for (const round_report& r : kept.reports) result.push_back(r.kl_reference_per_token);
         return result;
     };
     REQUIRE(same_bits(reports(true, 0.5), reports(false, 0.5)));

@@ -235,3 +235,96 @@ TEST_CASE("update_critic: a gradient that is not finite is dropped and counted",
     REQUIRE((r.steps == 2 && r.discarded == 1));
     REQUIRE(finite(parameters_of(critic)));
 }
+
+namespace {
+/// A table whose values can be rescaled.
+struct scaled_critic : table_model {
+    using table_model::table_model;
+    void rescale(double scale, double shift) {
+        const auto blocks = parameters();
+        for (double& v : blocks[1].values) v = scale * v + shift;
+    }
+};
+static_assert(rescales_values<scaled_critic> && !rescales_values<table_model>);
+}  // namespace
+
+TEST_CASE("update_critic: Pop-Art moves the scale, not the values", "[training]") {
+    auto t = a_round();
+    for (double& r : t.reward.outcome(0)) r = 1000 + 50 * r;
+    scaled_critic critic(table_critic(0.5).options());
+    part advantage{monte_carlo};
+    popart::state state;
+    critic_update_options options{.step = {.learning_rate = 0, .max_norm = 0},
+                                  .loss = {.rule = value_rule::squared},
+                                  .normalize_returns = true,
+                                  .normalization = {.decay = 0}};
+    evaluate_values(critic, t, 0, state.scale);
+    const std::vector<double> before(t.value.flat().begin(), t.value.flat().end());
+    estimate_returns(t, advantage);
+    update_critic(critic, t, options, {1, 0}, &state);
+    REQUIRE((state.scale.mean > 1000 && state.scale.deviation > 10));
+    evaluate_values(critic, t, 0, state.scale);
+    REQUIRE(relative_gap(before, {t.value.flat().begin(), t.value.flat().end()}) < 1e-9);
+
+    // It learns returns of that size as fast as returns of size one: the loss is in deviations.
+    options.step.learning_rate = 5;
+    options.epochs = 2000;
+    estimate_returns(t, advantage);
+    const critic_update_report r = update_critic(critic, t, options, {1, 0}, &state);
+    REQUIRE(r.discarded == 0);
+    evaluate_values(critic, t, 0, state.scale);
+    estimate_returns(t, advantage);
+    const critic_update_report last = update_critic(critic, t, options, {1, 0}, &state);
+    REQUIRE(last.explained_variance > 0.3);
+    for (const double v : t.value.flat()) REQUIRE((v > 900 && v < 1400));
+    REQUIRE(last.loss.loss / 2000 < 0.5);
+
+    // The clip is in deviations too: old values are normalised like the targets.
+    options.loss = {.rule = value_rule::clipped, .clip = 0.1};
+    options.step.learning_rate = 0;
+    options.epochs = 1;
+    evaluate_values(critic, t, 0, state.scale);
+    const popart_scale scale = state.scale;
+    double expected = 0;
+    for (std::size_t i = 0; i < t.value.flat().size(); ++i) {
+        const double value = scale.normalize(t.value.flat()[i]), target = scale.normalize(t.returns.flat()[i]);
+        const double near = value - target, far = value + 0.4 - target;  // old_value - clip
+        expected += std::fmax(near * near, far * far) / 2 / static_cast<double>(t.value.flat().size());
+    }
+    for (double& v : t.value.flat()) v += 0.5 * scale.deviation;
+    REQUIRE(update_critic(critic, t, options, {1, 0}, &state).loss.loss == Approx(expected));
+
+    // Switched off again, the critic's outputs are its values, and they are the same.
+    evaluate_values(critic, t, 0, state.scale);
+    const std::vector<double> scaled(t.value.flat().begin(), t.value.flat().end());
+    options.normalize_returns = false;
+    update_critic(critic, t, options, {1, 0}, &state);
+    REQUIRE((state.scale.mean == 0 && state.scale.deviation == 1));
+    evaluate_values(critic, t, 0, state.scale);
+    REQUIRE(relative_gap(scaled, {t.value.flat().begin(), t.value.flat().end()}) < 1e-12);
+}
+
+TEST_CASE("update_critic: Pop-Art wants its memory and a critic that can be rescaled", "[training]") {
+    auto t = a_round();
+    scaled_critic critic(table_critic().options());
+    table_model rigid = table_critic();
+    part advantage{monte_carlo};
+    evaluate_values(critic, t);
+    estimate_returns(t, advantage);
+    popart::state state;
+    const critic_update_options options{.normalize_returns = true};
+    REQUIRE(message_of<option_error>([&] {
+                update_critic(critic, t, options, {1, 0});
+            }) == "rlgaf::update_critic: normalizer: expected a popart::state with .normalize_returns, got none");
+    REQUIRE(
+        message_of<option_error>([&] {
+            update_critic(rigid, t, options, {1, 0}, &state);
+        }) ==
+        "rlgaf::update_critic: normalize_returns: expected false, or a critic with `void rescale(double scale, double "
+        "shift)`, got true");
+    REQUIRE(contains(message_of<option_error>([&] {
+                         update_critic(critic, t, {.normalization = {.decay = 1}}, {1, 0});
+                     }),
+                     "popart: .decay"));
+    for (const double x : parameters_of(rigid)) REQUIRE(x == 0);
+}

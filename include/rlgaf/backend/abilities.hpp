@@ -65,10 +65,32 @@ concept shares_prompts = policy_backend<P> &&
     { p.rollout_groups(prompts, group_size, id, o, key) } -> std::same_as<typename P::batch>;
 };
 
-/// Full distributions, chunk by chunk: the visitor may add to d_logits, which are part of the tape's cotangent.
-/// Serves exact KL and entropy, label smoothing, all-action gradients.
+/// Refers to a callable `void(std::size_t token, std::span<const T> logits, std::span<T> d_logits)`, which has to outlive
+/// it. It is called once for every token that the mask includes, row after row; `token` counts them, from 0.
+/// Shapes: logits, d_logits [V].
+/// Units:  logits are those that the batch was sampled from: divided by the row's temperature. d_logits is by these.
+/// Adds:   d_logits starts at 0; what is added to it is part of the gradient that `backward` accumulates, as it is.
 template <class T>
-using logit_visitor = void (*)(std::size_t first_token, std::span<const T> logits, std::span<T> d_logits);
+class logit_visitor {
+public:
+    template <class F>
+        requires(std::is_object_v<F> && !std::same_as<std::remove_cv_t<F>, logit_visitor> &&
+                 std::invocable<F&, std::size_t, std::span<const T>, std::span<T>>)
+    logit_visitor(F& f)
+        : callable_(&f), call_([](const void* callable, std::size_t token, std::span<const T> z, std::span<T> d) {
+              (*static_cast<F*>(const_cast<void*>(callable)))(token, z, d);
+          }) {}
+
+    void operator()(std::size_t token, std::span<const T> logits, std::span<T> d_logits) const {
+        call_(callable_, token, logits, d_logits);
+    }
+
+private:
+    const void* callable_;
+    void (*call_)(const void*, std::size_t, std::span<const T>, std::span<T>);
+};
+
+/// Full distributions, token by token. Serves exact KL and entropy, label smoothing, all-action gradients.
 template <class P>
 concept exposes_logits = policy_backend<P> &&
     requires(P& p, const typename P::batch& b, policy_outputs<typename P::scalar> out,
@@ -118,15 +140,6 @@ concept perturbs_inputs = scorer_backend<S, B> &&
     s.add(q, p);        // q += p
     { s.forward(b, p, x) } -> std::same_as<typename S::tape>;
 };
-
-/// Numbers a row that the scorer gives: `width()`, or 1. Scores are [rows, width], row after row.
-template <class S>
-std::size_t score_width(const S& s) {
-    if constexpr (requires { s.width(); })
-        return s.width();
-    else
-        return 1;
-}
 
 /// Rows cut after a number of tokens, in their order; a cut row counts as truncated. Serves discriminators that are to
 /// judge beginnings.

@@ -35,6 +35,12 @@ template <class C, class B>
 concept critic_backend = has_scalar<C> && gives_value<C>() && critic_has::evaluate<C, B> && critic_has::forward<C, B> &&
     critic_has::backward<C> && critic_has::step<C> && critic_has::discard<C>;
 
+/// A critic whose last layer can be rescaled: every value v becomes scale * v + shift, whatever the state. Serves Pop-Art.
+template <class C>
+concept rescales_values = requires(C& c, double scale, double shift) {
+    { c.rescale(scale, shift) } -> std::same_as<void>;
+};
+
 /// Compile-time check of a critic of batches B: fails with one sentence for the first thing that is missing, or is true.
 template <class C, class B>
 consteval bool check_critic() {

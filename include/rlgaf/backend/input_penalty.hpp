@@ -46,8 +46,8 @@ penalty_stats penalize_slopes(S& scorer, const Batch& batch, const typename S::p
         typename S::tape tape = scorer.forward(batch, at, std::span<T>(x.score));
         for (std::size_t b = 0; b < n; ++b)
             for (std::size_t k = 0; k < width; ++k)
-                x.d_score[b * width + k] = static_cast<T>(
-                    x.norm[b] > 0 ? sign * x.slope[b] / (2 * step * static_cast<double>(width)) : 0);
+                x.d_score[b * width + k] =
+                    static_cast<T>(x.norm[b] > 0 ? sign * x.slope[b] / (2 * step * static_cast<double>(width)) : 0);
         scorer.backward(static_cast<typename S::tape&&>(tape), std::span<const T>(x.d_score));
     }
     return stats;
@@ -63,8 +63,8 @@ penalty_stats penalize_differences(S& scorer, const Batch& batch, const typename
     x.d_score.assign(n, T{0}), x.d_moved.assign(n, T{0});
     typename S::tape still = scorer.forward(batch, typename S::perturbation{}, std::span<T>(x.score));
     typename S::tape moved = scorer.forward(batch, noise, std::span<T>(x.moved));
-    const penalty_stats stats = penalty(std::span<const T>(x.score), std::span<const T>(x.moved), std::span<T>(x.d_score),
-                                        std::span<T>(x.d_moved));
+    const penalty_stats stats = penalty(std::span<const T>(x.score), std::span<const T>(x.moved),
+                                        std::span<T>(x.d_score), std::span<T>(x.d_moved));
     for (auto* d : {&x.d_score, &x.d_moved})
         for (T& v : *d) v = static_cast<T>(weight * static_cast<double>(v));
     scorer.backward(static_cast<typename S::tape&&>(still), std::span<const T>(x.d_score));
@@ -82,9 +82,10 @@ penalty_stats accumulate_penalty(S& scorer, const Batch& real, const Batch& fake
                                  const Penalty& penalty, double weight, rng_key key, std::size_t micro_rows,
                                  penalty_scratch<typename S::scalar>& x) {
     using T = typename S::scalar;
-    static_assert(perturbs_inputs<S, Batch>,
-                  "rlgaf: an input penalty needs a scorer that perturbs_inputs: noise, towards, input_gradient, row_norms, "
-                  "scale, add and forward(batch, perturbation, score), see backend/abilities.hpp");
+    static_assert(
+        perturbs_inputs<S, Batch>,
+        "rlgaf: an input penalty needs a scorer that perturbs_inputs: noise, towards, input_gradient, row_norms, "
+        "scale, add and forward(batch, perturbation, score), see backend/abilities.hpp");
     constexpr bool between = Penalty::place == penalty_place::between;
     std::vector<std::size_t> pick;
     if constexpr (between) {

@@ -138,6 +138,46 @@ struct token_batch {
         for (std::size_t i = 0; i < rows(b.prompt); ++i) out.prompt.add(b.prompt.row(i));
         return out;
     }
+
+    /// The picked rows, cut after `length` tokens, in that order; rows may repeat. A row that loses tokens counts as
+    /// truncated. Prompts are kept.
+    /// Errors: shape_error for a row that is not there and a length above the row's.
+    friend token_batch prefixes(const token_batch& b, std::span<const prefix> cut) {
+        token_batch out;
+        for (const auto& [i, n] : cut) {
+            if (i >= rows(b) || n > b.length[i]) [[unlikely]]
+                fail(error_kind::shape, "prefixes(token_batch)", "cut", "a row of the batch and at most its length",
+                     short_text("row ", i, ", length ", n));
+            const std::size_t first = b.offset[i];
+            out.add(b.row(i).first(n), n < b.length[i] ? row_end::truncated : b.end[i],
+                    b.log_prob.empty() ? std::span<const T>{} : std::span(b.log_prob).subspan(first, n),
+                    b.temperature[i],
+                    b.mask.empty() ? std::span<const std::uint8_t>{} : std::span(b.mask).subspan(first, n));
+            if (rows(b.prompt) > 0) out.prompt.add(b.prompt.row(i));
+        }
+        return out;
+    }
+
+    /// Every token becomes, with `probability`, one drawn evenly from the vocabulary, its own among them; masked tokens
+    /// too. Prompts stay, and so does the last token of a terminated row: it says that the row ended. Log-probs no
+    /// longer apply and are dropped. Row i draws as sample i of stream::corruption.
+    /// Errors: option_error unless probability is in [0, 1] and the vocabulary has 1 to 2^31 tokens.
+    friend token_batch replace_tokens(const token_batch& b, double probability, std::size_t vocabulary, rng_key key) {
+        detail::check_option(probability >= 0 && probability <= 1, "replace_tokens", "probability", "in [0, 1]",
+                             probability);
+        detail::check_option(vocabulary >= 1 && vocabulary <= (std::size_t{1} << 31), "replace_tokens", "vocabulary",
+                             "1 to 2^31", static_cast<double>(vocabulary));
+        token_batch out = b;
+        out.log_prob.clear();
+        for (std::size_t i = 0; i < rows(b); ++i) {
+            const random_stream random(key, stream::corruption, i);
+            const std::uint32_t last = b.end[i] == row_end::terminated && b.length[i] > 0 ? 1 : 0;
+            for (std::uint32_t t = 0; t + last < b.length[i]; ++t)
+                if (random.uniform(t) < probability)
+                    out.token[b.offset[i] + t] = static_cast<std::int32_t>(random.below(vocabulary, t, 1));
+        }
+        return out;
+    }
 };
 
 /// Demonstrations without prompts, drawn in shuffled passes: within a pass no row comes twice.

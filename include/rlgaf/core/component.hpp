@@ -21,6 +21,7 @@ struct input_penalty {};              ///< adds to the discriminator's loss, fro
 struct weight_constraint {};          ///< acts on the discriminator's parameters around its step
 struct input_noise {};                ///< moves or replaces what the discriminator is trained on
 struct reward {};              ///< scores to rewards: the pipeline or one of its stages
+struct credit {};              ///< what the discriminator expects after each token
 struct gate {};                ///< who trains this round
 struct reference {};           ///< the policy that KL is measured against
 struct held_out {};            ///< demonstrations that the discriminator never trains on

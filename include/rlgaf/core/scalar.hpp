@@ -45,6 +45,15 @@ RLGAF_INLINE double softplus(double x) noexcept {
     return detail::choose(x < 0, 0.0, x) + detail::log1p_of_share(detail::exponential_decay(x));
 }
 
+/// softplus and its derivative for the price of one exponential.
+struct softplus_pair {
+    double value, slope;
+};
+RLGAF_INLINE softplus_pair softplus_and_slope(double x) noexcept {
+    const double e = detail::exponential_decay(x);
+    return {detail::choose(x < 0, 0.0, x) + detail::log1p_of_share(e), detail::choose(x < 0, e, 1.0) / (1.0 + e)};
+}
+
 /// log(sigmoid(x)) = -softplus(-x); its derivative is sigmoid(-x).
 RLGAF_INLINE double log_sigmoid(double x) noexcept { return -softplus(-x); }
 

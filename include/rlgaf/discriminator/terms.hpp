@@ -42,6 +42,8 @@ namespace detail {
 template <class T>
 discriminator_loss_stats begin_discriminator_loss(const discriminator_terms<T>& terms, std::span<T> d_real,
                                                   std::span<T> d_fake, const char* function, bool pairwise) {
+    if (terms.width != 1) [[unlikely]]
+        fail(error_kind::shape, function, "terms.width", "1: wrap the loss in per_column", short_text(terms.width));
     check_size(d_real.size(), terms.real.size(), function, "d_real");
     check_size(d_fake.size(), terms.fake.size(), function, "d_fake");
     const std::span<const std::uint32_t> real_of = terms.pairs.real_of_fake;

@@ -11,16 +11,31 @@
 ///   tokens  int64 [B, T], padded on the right with `pad_token`: one row is start token, prompt, completion. A module
 ///           that returns [B] has to tell padding from tokens by itself, or has forward(tokens, lengths) instead, where
 ///           lengths, int64 [B], count the positions of a row before the padding.
+/// A scorer of more than one number a row, `.width = W`, gives [B, W] or [B, T, W] instead.
 /// The first action is predicted at the last position before it: the end of the prompt, or the start token where there
 /// is no prompt. With `.start_token = -1` nothing is put in front, and rows need prompts.
 ///
 /// On a GPU: `.device = torch::kCUDA` moves the module there, and tokens and logits follow it. Arrays that rlgaf sees,
 /// sampling included, stay on the host. Nothing else changes, but `parameters()` has no host memory to show.
 /// Module modes: rollout and evaluate set eval(), forward sets train(): dropout then draws from torch's own generator.
-/// A policy with dropout needs `.train_mode = false` where the first ratio has to be 1 (but recurrent nets of cuDNN can
-/// be differentiated in train() only: there, set their dropout to 0).
+/// A policy with dropout needs `.train_mode = false` where the first ratio has to be 1. What is differentiated in
+/// eval() runs without cuDNN, which cannot differentiate its recurrent nets there.
+///
+/// Gradient penalties and input noise (ability perturbs_inputs) move embeddings, so the scorer's module says where they
+/// are. Two more functions, and every scorer of tokens is one of embeddings:
+///
+///     struct judge_impl : torch::nn::Cloneable<judge_impl> {
+///         void reset() override { ... }
+///         torch::Tensor embed(torch::Tensor tokens) { return embedding(tokens); }                   // [B, T, E]
+///         torch::Tensor forward_embedded(torch::Tensor x) { return head(std::get<0>(gru(x))); }     // or (x, lengths)
+///         torch::Tensor forward(torch::Tensor tokens) { return forward_embedded(embed(tokens)); }
+///         torch::nn::Embedding embedding{nullptr};
+///         torch::nn::GRU gru{nullptr};
+///         torch::nn::Linear head{nullptr};
+///     };
 #include <ATen/core/ivalue.h>  // before the rest: clang 14 needs it with torch 1.13
 //
+#include <ATen/Context.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/nn/cloneable.h>
 #include <torch/nn/module.h>
@@ -83,11 +98,13 @@ struct torch_scorer_options {
     std::optional<torch::Device> device = {};           ///< where the module is moved to; default: it stays where it is
     torch_optimizer_factory optimizer = {};             ///< default: torch's AdamW with this weight decay
     double weight_decay = 0;                            ///< >= 0, times the learning rate; of the default optimiser
+    std::int32_t width = 1;                             ///< > 0; numbers a row, or a position
 
     void check() const {
         detail::check_option(start_token >= -1, "torch_scorer_options", "start_token", "a token or -1", start_token);
         detail::check_option(pad_token >= 0, "torch_scorer_options", "pad_token", "a token", pad_token);
         detail::check_option(weight_decay >= 0, "torch_scorer_options", "weight_decay", "0 or positive", weight_decay);
+        detail::check_option(width > 0, "torch_scorer_options", "width", "positive", width);
     }
 };
 
@@ -110,6 +127,19 @@ concept torch_reads_tokens = requires(N& n, torch::Tensor t) {
 template <class N>
 concept torch_reads_lengths = requires(N& n, torch::Tensor t) {
     { n.forward(t, t) } -> std::convertible_to<torch::Tensor>;
+};
+template <class N>
+concept torch_reads_embedded = requires(N& n, torch::Tensor x) {
+    { n.forward_embedded(x) } -> std::convertible_to<torch::Tensor>;
+};
+template <class N>
+concept torch_reads_embedded_lengths = requires(N& n, torch::Tensor x) {
+    { n.forward_embedded(x, x) } -> std::convertible_to<torch::Tensor>;
+};
+template <class N>
+concept torch_embeds = requires(N& n, torch::Tensor t) {
+    { n.embed(t) } -> std::convertible_to<torch::Tensor>;
+    requires torch_reads_embedded<N> || torch_reads_embedded_lengths<N>;
 };
 template <class N>
 concept torch_clonable = std::derived_from<N, torch::nn::Cloneable<N>>;
@@ -147,6 +177,12 @@ struct torch_rows {
             for (const std::int32_t token : completion(i)) *at++ = token;
         }
     }
+
+    /// Bool [B, T, 1]: padding.
+    torch::Tensor padding() const { return padding_after(lengths, tokens.size(1)); }
+    static torch::Tensor padding_after(const torch::Tensor& lengths, std::int64_t positions) {
+        return (torch::arange(positions).unsqueeze(0) >= lengths.unsqueeze(1)).unsqueeze(-1);
+    }
 };
 
 /// Host numbers in the device's memory. Copies, because autograd keeps what it is given.
@@ -161,6 +197,44 @@ torch::Tensor torch_tensor(const std::vector<T>& x, const torch::Tensor& like) {
 inline torch::Tensor torch_host(const torch::Tensor& x) {
     return x.detach().to(torch::kCPU, torch::kFloat).contiguous();
 }
+
+/// Numbers of the unmasked tokens, in their order, to their places in the batch and back.
+inline void torch_scatter(const mask_view& included, const torch::Tensor& x, const ragged_view<float>& to) {
+    if (to.empty()) return;
+    const torch::Tensor host = torch_host(x);
+    const float* from = host.data_ptr<float>();
+    for_each_token(to, included, [&](std::size_t i, std::size_t t) { to.row(i)[t] = *from++; });
+}
+struct torch_slots {
+    std::vector<std::size_t> offset;  ///< of the batch
+    std::vector<std::uint8_t> mask;   ///< of the batch
+
+    torch::Tensor gather(const ragged_view<const float>& from, const torch::Tensor& like, const char* function,
+                         const char* argument) const {
+        const auto shape = ragged_view<const float>::packed(nullptr, offset);
+        check_same_shape(shape, from, function, argument);
+        const mask_view included = mask.empty() ? mask_view{} : mask_view::packed(mask.data(), offset);
+        std::vector<float> x;
+        for_each_token(shape, included, [&](std::size_t i, std::size_t k) { x.push_back(from.row(i)[k]); });
+        return torch_tensor(x, like);
+    }
+};
+
+/// cuDNN is off while one of these lives. For the whole process: modules that run beside it are slower then.
+class torch_without_cudnn {
+public:
+    explicit torch_without_cudnn(bool off) : was_on_(off && at::globalContext().userEnabledCuDNN()) {
+        if (was_on_) at::globalContext().setUserEnabledCuDNN(false);
+    }
+    torch_without_cudnn(const torch_without_cudnn&) = delete;
+    torch_without_cudnn& operator=(const torch_without_cudnn&) = delete;
+    ~torch_without_cudnn() {
+        if (was_on_) at::globalContext().setUserEnabledCuDNN(true);
+    }
+
+private:
+    bool was_on_;
+};
 
 /// What policy and scorer share: the module, its parameters and its optimiser.
 template <class Net>
@@ -181,22 +255,30 @@ public:
 
     /// Errors: shape_error with torch's own words.
     torch::Tensor run(const torch_rows& rows, bool train) {
-        net_->train(train);
-        try {
+        return guarded("module.forward", rows, train, [&] {
             const torch::Tensor tokens = rows.tokens.to(device_);
             if constexpr (torch_reads_tokens<Net>)
                 return net_->forward(tokens);
             else
                 return net_->forward(tokens, rows.lengths.to(device_));
-        } catch (const c10::OutOfMemoryError&) {
-            throw;
-        } catch (const c10::Error& error) {
-            const std::string text = error.what_without_backtrace();
-            fail(error_kind::shape, name_, "module.forward",
-                 "to accept int64 tokens " + torch_shape(rows.tokens) + " between 0 and " +
-                     std::to_string(rows.tokens.max().item<std::int64_t>()),
-                 "torch's error: " + text.substr(0, text.find('\n')));
-        }
+        });
+    }
+    /// Both with dropout off. Errors: shape_error, also for embeddings that are not [B, T, E].
+    torch::Tensor embed(const torch_rows& rows) {
+        torch::Tensor x = guarded("module.embed", rows, false, [&] { return net_->embed(rows.tokens.to(device_)); });
+        if (!x.defined() || x.dim() != 3 || x.size(0) != rows.tokens.size(0) || x.size(1) != rows.tokens.size(1) ||
+            !x.is_floating_point()) [[unlikely]]
+            fail(error_kind::shape, name_, "module.embed",
+                 "floating-point embeddings [B, T, E] of tokens " + torch_shape(rows.tokens), torch_shape(x));
+        return x;
+    }
+    torch::Tensor run_embedded(const torch_rows& rows, const torch::Tensor& x) {
+        return guarded("module.forward_embedded", rows, false, [&] {
+            if constexpr (torch_reads_embedded<Net>)
+                return net_->forward_embedded(x);
+            else
+                return net_->forward_embedded(x, rows.lengths.to(device_));
+        });
     }
 
     step_report step(const step_options& options) {
@@ -260,6 +342,23 @@ public:
     }
 
 private:
+    template <class F>
+    torch::Tensor guarded(const char* function, const torch_rows& rows, bool train, F&& f) {
+        net_->train(train);
+        const torch_without_cudnn guard(!train && device_.is_cuda() && torch::GradMode::is_enabled());
+        try {
+            return f();
+        } catch (const c10::OutOfMemoryError&) {
+            throw;
+        } catch (const c10::Error& error) {
+            const std::string text = error.what_without_backtrace();
+            fail(error_kind::shape, name_, function,
+                 "to accept int64 tokens " + torch_shape(rows.tokens) + " between 0 and " +
+                     std::to_string(rows.tokens.max().item<std::int64_t>()),
+                 "torch's error: " + text.substr(0, text.find('\n')));
+        }
+    }
+
     /// Parameters that require a gradient; tied ones once.
     std::vector<std::pair<std::string, torch::Tensor>> named_trainable() const {
         std::vector<std::pair<std::string, torch::Tensor>> some;
@@ -358,9 +457,9 @@ public:
 
     class tape {
         friend torch_policy;
-        torch::Tensor log_prob, all;      // [N] of the N unmasked actions, [N, V]
-        std::vector<std::size_t> offset;  // of the batch
-        std::vector<std::uint8_t> mask;   // of the batch
+        torch::Tensor log_prob, all;     // [N] of the N unmasked actions, [N, V]
+        torch::Tensor logits, d_logits;  // [N, V] where there was a visitor
+        detail::torch_slots slots;
     };
 
     /// Refers to the holder's module; copies nothing.
@@ -416,20 +515,32 @@ public:
         const torch::AutoGradMode grad(true);
         return read(b, out, options_.train_mode);
     }
+    /// Ability exposes_logits.
+    tape forward(const batch& b, policy_outputs<scalar> out, logit_visitor<scalar> visitor) {
+        const torch::AutoGradMode grad(true);
+        return read(b, out, options_.train_mode, &visitor);
+    }
 
     void backward(tape&& t, policy_cotangents<scalar> c) {
         const tape done = std::move(t);
         if (!done.log_prob.defined() || !done.log_prob.requires_grad()) return;
         refuse_value(c.d_value.empty(), "torch_policy::backward", "d_value");
         std::vector<torch::Tensor> output, gradient;
+        const auto gather = [&](const ragged_view<const float>& from, const char* argument) {
+            return done.slots.gather(from, done.log_prob, "torch_policy::backward", argument);
+        };
+        if (done.d_logits.defined()) {
+            output.push_back(done.logits);
+            gradient.push_back(done.d_logits);
+        }
         if (!c.d_log_prob.empty()) {
             output.push_back(done.log_prob);
-            gradient.push_back(gather(done, c.d_log_prob, "d_log_prob"));
+            gradient.push_back(gather(c.d_log_prob, "d_log_prob"));
         }
         if (!c.d_entropy.empty()) {
             const torch::AutoGradMode grad(true);
             output.push_back(entropy_of(done.all));
-            gradient.push_back(gather(done, c.d_entropy, "d_entropy"));
+            gradient.push_back(gather(c.d_entropy, "d_entropy"));
         }
         if (!output.empty()) torch::autograd::backward(output, gradient);
     }
@@ -527,7 +638,8 @@ private:
         }
     }
 
-    tape read(const batch& b, const policy_outputs<scalar>& out, bool train) {
+    tape read(const batch& b, const policy_outputs<scalar>& out, bool train,
+              const logit_visitor<scalar>* visitor = nullptr) {
         const auto shape = ragged_view<const float>::packed(nullptr, b.offset);
         detail::check_same_shape_if_given(shape, out.log_prob, "torch_policy", "log_prob");
         detail::check_same_shape_if_given(shape, out.entropy, "torch_policy", "entropy");
@@ -550,8 +662,7 @@ private:
             tempered = tempered || b.temperature[i] != 1;
         });
         tape result;
-        result.offset = b.offset;
-        result.mask = b.mask;
+        result.slots = {b.offset, b.mask};
         if (position.empty()) return result;
 
         const torch::Tensor logits = model_.run(in, train);
@@ -566,10 +677,14 @@ private:
         result.all = torch::log_softmax(z, -1);
         result.log_prob = result.all.gather(1, detail::torch_tensor(action, z).unsqueeze(1)).squeeze(1);
 
-        scatter(b, result.log_prob, out.log_prob);
+        detail::torch_scatter(mask(b), result.log_prob, out.log_prob);
         if (!out.entropy.empty()) {
             const torch::NoGradGuard no_grad;
-            scatter(b, entropy_of(result.all), out.entropy);
+            detail::torch_scatter(mask(b), entropy_of(result.all), out.entropy);
+        }
+        if (visitor) {
+            result.logits = z;
+            result.d_logits = visit(z, *visitor);
         }
         return result;
     }
@@ -580,20 +695,23 @@ private:
         return -(finite.exp() * finite).sum(-1);
     }
 
-    static void scatter(const batch& b, const torch::Tensor& x, const ragged_view<float>& to) {
-        if (to.empty()) return;
-        const torch::Tensor host = detail::torch_host(x);
-        const float* from = host.template data_ptr<float>();
-        for_each_token(to, mask(b), [&](std::size_t i, std::size_t t) { to.row(i)[t] = *from++; });
-    }
-
-    static torch::Tensor gather(const tape& t, const ragged_view<const float>& from, const char* argument) {
-        const auto shape = ragged_view<const float>::packed(nullptr, t.offset);
-        detail::check_same_shape(shape, from, "torch_policy::backward", argument);
-        const mask_view masks = t.mask.empty() ? mask_view{} : mask_view::packed(t.mask.data(), t.offset);
-        std::vector<float> x;
-        for_each_token(shape, masks, [&](std::size_t i, std::size_t k) { x.push_back(from.row(i)[k]); });
-        return detail::torch_tensor(x, t.log_prob);
+    /// Shows [N, V] to the visitor, a bounded part at a time, and returns what it adds.
+    static torch::Tensor visit(const torch::Tensor& logits, const logit_visitor<float>& visitor) {
+        const torch::NoGradGuard no_grad;
+        const std::int64_t tokens = logits.size(0), size = logits.size(1);
+        const std::int64_t part = std::max<std::int64_t>(1, (std::int64_t{1} << 22) / std::max<std::int64_t>(1, size));
+        const auto vocabulary = static_cast<std::size_t>(size);
+        const torch::Tensor all = torch::empty_like(logits);
+        for (std::int64_t first = 0; first < tokens; first += part) {
+            const std::int64_t count = std::min(part, tokens - first);
+            const torch::Tensor host = detail::torch_host(logits.narrow(0, first, count)), d = torch::zeros_like(host);
+            for (std::int64_t i = 0; i < count; ++i)
+                visitor(static_cast<std::size_t>(first + i),
+                        std::span<const float>(host.template data_ptr<float>() + i * size, vocabulary),
+                        std::span(d.template data_ptr<float>() + i * size, vocabulary));
+            all.narrow(0, first, count).copy_(d);
+        }
+        return all;
     }
 
     torch_policy_options options_;
@@ -601,17 +719,23 @@ private:
     detail::torch_sampler sampler_;
 };
 
-/// A discriminator or reward model over tokens made of a torch module; one number a row.
+/// A discriminator or reward model over tokens made of a torch module; one number a row, or `.width` of them.
 /// Formula: score = out[b] of a module that returns [B]; of one that returns [B, T], what `reading` says. A row without
-///          any position scores 0 and has no gradient.
-/// Errors:  shape_error for an output that is neither [B] nor [B, T].
-/// Needs:   rows that do not depend on each other, nor on how much padding follows them.
+///          any position scores 0 and has no gradient. The score of a token is out[b, t] at its position.
+/// Inputs:  a perturbation moves embeddings, at all positions before the padding: start token, prompt and completion.
+///          `towards` pairs positions from the beginning of the rows on. Element e of position t of row i gets noise
+///          number t * E + e of sample i, on every device.
+/// Errors:  shape_error for an output that is neither [B] nor [B, T] ([B, W] nor [B, T, W]), for scores of tokens where
+///          it is not [B, T], for a perturbation of rows of other lengths.
+/// Needs:   rows that do not depend on each other, nor on how much padding follows them. Scores of tokens: a causal
+///          module. Perturbations: forward(tokens) = forward_embedded(embed(tokens)).
 template <class Module>
 class torch_scorer {
     using net = typename detail::torch_module_of<Module>::type;
     static_assert(detail::torch_reads_tokens<net> || detail::torch_reads_lengths<net>,
                   "rlgaf: the torch module needs `torch::Tensor forward(torch::Tensor tokens)`: int64 [B, T] to scores "
                   "[B] or [B, T]");
+    static constexpr bool embeds = detail::torch_embeds<net>;
 
 public:
     using scalar = float;
@@ -619,8 +743,17 @@ public:
 
     class tape {
         friend torch_scorer;
-        torch::Tensor score;  // [B]
+        torch::Tensor score;  // [B, W]
         std::size_t count = 0;
+    };
+    class token_tape {
+        friend torch_scorer;
+        torch::Tensor score;  // [N] of the N unmasked tokens
+        detail::torch_slots slots;
+    };
+    class perturbation {
+        friend torch_scorer;
+        torch::Tensor move;  // [B, T, E], 0 at padding; never written to, so that copies may share it
     };
 
     /// Refers to the holder's module; copies nothing.
@@ -630,6 +763,7 @@ public:
         : torch_scorer(holder.is_empty() ? nullptr : holder.ptr(), std::move(options)) {}
 
     net& module() const { return model_.net(); }
+    std::size_t width() const { return static_cast<std::size_t>(options_.width); }
 
     void evaluate(const batch& b, std::span<scalar> score) {
         const torch::NoGradGuard no_grad;
@@ -642,9 +776,99 @@ public:
     void backward(tape&& t, std::span<const scalar> d_score) {
         const tape done = std::move(t);
         detail::check_size(d_score.size(), done.count, "torch_scorer::backward", "d_score");
-        if (!done.score.defined() || !done.score.requires_grad()) return;
-        done.score.backward(detail::torch_tensor(std::vector<float>(d_score.begin(), d_score.end()), done.score));
+        if (done.score.defined() && done.score.requires_grad()) done.score.backward(like_scores(d_score, done.score));
     }
+
+    /// Ability scores_tokens. Masked slots are left alone. Errors: option_error unless width is 1.
+    void evaluate_tokens(const batch& b, ragged_view<scalar> score) {
+        const torch::NoGradGuard no_grad;
+        read_tokens(b, score, false);
+    }
+    token_tape forward_tokens(const batch& b, ragged_view<scalar> score) {
+        const torch::AutoGradMode grad(true);
+        return read_tokens(b, score, options_.train_mode);
+    }
+    void backward_tokens(token_tape&& t, ragged_view<const scalar> d_score) {
+        const token_tape done = std::move(t);
+        if (!done.score.defined() || !done.score.requires_grad()) return;
+        done.score.backward(done.slots.gather(d_score, done.score, "torch_scorer::backward_tokens", "d_score"));
+    }
+
+    /// Ability perturbs_inputs, of modules with `embed` and `forward_embedded`.
+    perturbation noise(const batch& b, double sigma, rng_key key) requires embeds {
+        detail::check_option(sigma >= 0, "torch_scorer::noise", "sigma", "0 or positive", sigma);
+        if (rows(b) == 0) return {};
+        const torch::NoGradGuard no_grad;
+        const detail::torch_rows in = rows_of(b);
+        const torch::Tensor x = model_.embed(in), host = torch::zeros(x.sizes(), torch::kDouble);
+        double* row = host.template data_ptr<double>();
+        for (std::size_t i = 0; i < rows(b); ++i, row += x.size(1) * x.size(2)) {
+            const random_stream random(key, stream::noise, i);
+            const auto n = static_cast<std::size_t>(in.lengths.template data_ptr<std::int64_t>()[i] * x.size(2));
+            for (std::size_t k = 0; k < n; ++k)
+                row[k] = sigma *
+                         random.normal(static_cast<std::uint32_t>(k & 0xFFFFFF), static_cast<std::uint32_t>(k >> 24));
+        }
+        return moved_by(host.to(x.device(), x.scalar_type()));
+    }
+    /// Errors: shape_error unless both batches have as many rows as d.
+    perturbation towards(const batch& b, const batch& other, std::span<const scalar> d) requires embeds {
+        detail::check_size(d.size(), rows(b), "torch_scorer::towards", "d");
+        detail::check_size(rows(other), rows(b), "torch_scorer::towards", "rows of the other batch");
+        if (rows(b) == 0) return {};
+        const torch::NoGradGuard no_grad;
+        const detail::torch_rows from = rows_of(b), to = rows_of(other);
+        const std::int64_t both = std::min(from.tokens.size(1), to.tokens.size(1));
+        const torch::Tensor x = model_.embed(from), gap = model_.embed(to).narrow(1, 0, both) - x.narrow(1, 0, both);
+        const torch::Tensor outside =
+            detail::torch_rows::padding_after(torch::minimum(from.lengths, to.lengths), both).to(x.device());
+        const torch::Tensor move = torch::zeros_like(x);
+        move.narrow(1, 0, both).copy_((gap * factors(d, x)).masked_fill(outside, 0));
+        return moved_by(move);
+    }
+    perturbation input_gradient(const batch& b, const perturbation& p, std::span<const scalar> d) requires embeds {
+        detail::check_size(d.size(), rows(b) * width(), "torch_scorer::input_gradient", "d");
+        if (rows(b) == 0) return {};
+        const torch::AutoGradMode grad(true);
+        const detail::torch_rows in = rows_of(b);
+        const torch::Tensor x = embedded(in, p).detach().requires_grad_(true);
+        const torch::Tensor score = scores(model_.run_embedded(in, x), b, in);
+        torch::Tensor g;
+        if (score.requires_grad())
+            g = torch::autograd::grad({score}, {x}, {like_scores(d, score)}, {}, false, true).front();
+        if (!g.defined()) g = torch::zeros_like(x);
+        return moved_by(g.detach().masked_fill(in.padding().to(g.device()), 0));
+    }
+    /// Errors: shape_error unless there is a number for each row.
+    void row_norms(const perturbation& p, std::span<scalar> norm) const requires embeds {
+        check_rows(p, norm.size(), "torch_scorer::row_norms");
+        std::fill(norm.begin(), norm.end(), 0.0f);
+        if (!p.move.defined()) return;
+        const torch::Tensor n = detail::torch_host(p.move.to(torch::kDouble).square().sum({1, 2}).sqrt());
+        std::copy_n(n.template data_ptr<float>(), norm.size(), norm.begin());
+    }
+    void scale(perturbation& p, std::span<const scalar> d) const requires embeds {
+        check_rows(p, d.size(), "torch_scorer::scale");
+        if (p.move.defined()) p.move = p.move * factors(d, p.move);
+    }
+    void add(perturbation& p, const perturbation& more) const requires embeds {
+        if (p.move.defined() && more.move.defined()) {
+            check_shape(more, p.move, "torch_scorer::add");
+            p.move = p.move + more.move;
+        } else if (more.move.defined()) {
+            p.move = more.move;
+        }
+    }
+    tape forward(const batch& b, const perturbation& p, std::span<scalar> score) requires embeds {
+        const torch::AutoGradMode grad(true);
+        tape result = begin(b, score);
+        if (rows(b) == 0) return result;
+        const detail::torch_rows in = rows_of(b);
+        result.score = scores(model_.run_embedded(in, embedded(in, p)), b, in);
+        write(result.score, score);
+        return result;
+    }
+
     step_report step(const step_options& options) { return model_.step(options); }
     void discard() { model_.discard(); }
 
@@ -655,33 +879,59 @@ public:
     }
 
 private:
-    tape read(const batch& b, std::span<scalar> score, bool train) {
-        detail::check_size(score.size(), rows(b), "torch_scorer", "score");
+    detail::torch_rows rows_of(const batch& b) const {
+        return {rows(b), options_.start_token, options_.pad_token,
+                [&](std::size_t i) { return rows(b.prompt) > 0 ? b.prompt.row(i) : std::span<const std::int32_t>{}; },
+                [&](std::size_t i) { return b.row(i); }};
+    }
+    tape begin(const batch& b, std::span<scalar> score) const {
         tape result;
-        result.count = rows(b);
-        if (rows(b) == 0) return result;
-        const detail::torch_rows in(
-            rows(b), options_.start_token, options_.pad_token,
-            [&](std::size_t i) { return rows(b.prompt) > 0 ? b.prompt.row(i) : std::span<const std::int32_t>{}; },
-            [&](std::size_t i) { return b.row(i); });
-        const std::int64_t count = in.tokens.size(0), positions = in.tokens.size(1);
-
-        torch::Tensor out = model_.run(in, train);
-        if (out.defined() && out.dim() > 1 && out.size(-1) == 1 && (out.dim() > 2 || positions > 1))
-            out = out.squeeze(-1);
-        const bool each = out.defined() && out.dim() == 2 && out.size(0) == count && out.size(1) == positions;
-        if (!each && !(out.defined() && out.dim() == 1 && out.size(0) == count)) [[unlikely]]
-            fail(error_kind::shape, "torch_scorer", "module.forward",
-                 "[B] = [" + std::to_string(count) + "] or [B, T] = " + detail::torch_shape(in.tokens),
-                 detail::torch_shape(out));
-        if (out.scalar_type() == torch::kHalf || out.scalar_type() == torch::kBFloat16) out = out.to(torch::kFloat);
-        result.score = each ? collect(out, b, in) : out;
-        const torch::Tensor host = detail::torch_host(result.score);
-        std::copy_n(host.template data_ptr<float>(), score.size(), score.begin());
+        result.count = rows(b) * width();
+        detail::check_size(score.size(), result.count, "torch_scorer", "score");
         return result;
     }
+    tape read(const batch& b, std::span<scalar> score, bool train) {
+        tape result = begin(b, score);
+        if (rows(b) == 0) return result;
+        const detail::torch_rows in = rows_of(b);
+        result.score = scores(model_.run(in, train), b, in);
+        write(result.score, score);
+        return result;
+    }
+    static void write(const torch::Tensor& from, std::span<scalar> to) {
+        const torch::Tensor host = detail::torch_host(from);
+        std::copy_n(host.template data_ptr<float>(), to.size(), to.begin());
+    }
+    static torch::Tensor like_scores(std::span<const scalar> d, const torch::Tensor& score) {
+        return detail::torch_tensor(std::vector<float>(d.begin(), d.end()), score).view_as(score);
+    }
 
-    /// Row sums of picked positions, so that others are never read: [B, T] to [B].
+    /// What the module returned as [B, W], or [B, T, W].
+    torch::Tensor checked(torch::Tensor out, const detail::torch_rows& in) const {
+        const std::int64_t count = in.tokens.size(0), positions = in.tokens.size(1), numbers = options_.width;
+        if (out.defined() && numbers == 1) {
+            if (out.dim() > 1 && out.size(-1) == 1 && (out.dim() > 2 || positions > 1)) out = out.squeeze(-1);
+            out = out.unsqueeze(-1);
+        }
+        const std::int64_t dim = out.defined() ? out.dim() : 0;
+        if (!(dim == 2 || (dim == 3 && out.size(1) == positions)) || out.size(0) != count ||
+            out.size(dim - 1) != numbers) [[unlikely]] {
+            const std::string w = numbers == 1 ? "" : ", " + std::to_string(numbers);
+            const std::string t = detail::torch_shape(in.tokens);
+            fail(error_kind::shape, "torch_scorer", "module.forward",
+                 (numbers == 1 ? "[B] = [" : "[B, W] = [") + std::to_string(count) + w +
+                     (numbers == 1 ? "] or [B, T] = " : "] or [B, T, W] = ") + t.substr(0, t.size() - 1) + w + "]",
+                 detail::torch_shape(out.defined() && numbers == 1 ? out.squeeze(-1) : out));
+        }
+        const bool half = out.scalar_type() == torch::kHalf || out.scalar_type() == torch::kBFloat16;
+        return half ? out.to(torch::kFloat) : out;
+    }
+    torch::Tensor scores(const torch::Tensor& returned, const batch& b, const detail::torch_rows& in) const {
+        const torch::Tensor out = checked(returned, in);
+        return out.dim() == 3 ? collect(out, b, in) : out;
+    }
+
+    /// Row sums of picked positions, so that others are never read: [B, T, W] to [B, W].
     torch::Tensor collect(const torch::Tensor& out, const batch& b, const detail::torch_rows& in) const {
         std::vector<std::int64_t> row, position;
         std::vector<double> weight;
@@ -702,9 +952,56 @@ private:
             for (std::size_t t = 0; t < b.length[i]; ++t)
                 if (included(t)) pick(i, in.begin[i] + static_cast<std::int64_t>(t), 1 / static_cast<double>(n));
         }
-        const torch::Tensor picked = out.reshape({-1}).index_select(0, detail::torch_tensor(position, out));
-        return torch::zeros({out.size(0)}, out.options())
-            .index_add(0, detail::torch_tensor(row, out), picked * detail::torch_tensor(weight, out));
+        const torch::Tensor picked = out.flatten(0, 1).index_select(0, detail::torch_tensor(position, out));
+        return torch::zeros({out.size(0), out.size(2)}, out.options())
+            .index_add(0, detail::torch_tensor(row, out), picked * detail::torch_tensor(weight, out).unsqueeze(1));
+    }
+
+    token_tape read_tokens(const batch& b, const ragged_view<scalar>& score, bool train) {
+        detail::check_option(options_.width == 1, "torch_scorer_options", "width", "1 for scores of tokens",
+                             options_.width);
+        detail::check_same_shape(tokens(b), score, "torch_scorer", "score");
+        const detail::torch_rows in = rows_of(b);
+        std::vector<std::int64_t> position;
+        for_each_token(tokens(b), mask(b), [&](std::size_t i, std::size_t t) {
+            position.push_back(static_cast<std::int64_t>(i) * in.tokens.size(1) + in.begin[i] +
+                               static_cast<std::int64_t>(t));
+        });
+        token_tape result;
+        result.slots = {b.offset, b.mask};
+        if (position.empty()) return result;
+        const torch::Tensor out = checked(model_.run(in, train), in);
+        if (out.dim() != 3) [[unlikely]]
+            fail(error_kind::shape, "torch_scorer", "module.forward",
+                 "[B, T] = " + detail::torch_shape(in.tokens) + " for scores of tokens",
+                 detail::torch_shape(out.squeeze(-1)));
+        result.score = out.flatten().index_select(0, detail::torch_tensor(position, out));
+        detail::torch_scatter(mask(b), result.score, score);
+        return result;
+    }
+
+    static perturbation moved_by(const torch::Tensor& move) {
+        perturbation p;
+        p.move = move;
+        return p;
+    }
+    torch::Tensor embedded(const detail::torch_rows& in, const perturbation& p) {
+        const torch::Tensor x = model_.embed(in);
+        if (!p.move.defined()) return x;
+        check_shape(p, x, "torch_scorer");
+        return x + p.move;
+    }
+    static torch::Tensor factors(std::span<const scalar> d, const torch::Tensor& like) {
+        return detail::torch_tensor(std::vector<float>(d.begin(), d.end()), like).view({-1, 1, 1});
+    }
+    static void check_rows(const perturbation& p, std::size_t count, const char* function) {
+        if (p.move.defined())
+            detail::check_size(count, static_cast<std::size_t>(p.move.size(0)), function, "rows of the perturbation");
+    }
+    static void check_shape(const perturbation& p, const torch::Tensor& like, const char* function) {
+        if (p.move.sizes() != like.sizes()) [[unlikely]]
+            fail(error_kind::shape, function, "perturbation", "one of the same rows, " + detail::torch_shape(like),
+                 detail::torch_shape(p.move));
     }
 
     torch_scorer_options options_;

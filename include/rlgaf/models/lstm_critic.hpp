@@ -94,6 +94,12 @@ public:
             call_.pool.give_back(std::move(w));
         }
 
+        /// Every value v becomes scale * v + shift.
+        void rescale(double scale, double shift) {
+            for (T& w : memory_.blocks()[head_block].values) w = static_cast<T>(static_cast<double>(w) * scale);
+            T& bias = memory_.blocks()[head_bias_block].values[0];
+            bias = static_cast<T>(static_cast<double>(bias) * scale + shift);
+        }
         step_report step(const step_options& o) { return options_.optimizer(optimizer_state_, memory_.blocks(), o); }
         void discard() { memory_.clear_gradients(); }
         /// The same parameters, no gradients and an optimiser without memory, as if they were loaded from a file.

@@ -127,6 +127,7 @@ public:
     }
     const sizes& size() const { return n_; }
     std::size_t hidden() const { return hidden_; }  ///< padded
+    const T* bias() const { return bias_.data(); }  ///< [4 hidden], of forward
 
     /// table[:, i] = input embedding[token[i]] + bias, and the embeddings themselves [embedding, i].
     void table(std::span<const std::int32_t> token, T* embedding, T* table) const {

@@ -83,26 +83,15 @@ public:
         return sample(call_.starts, id, o, random_of{key, stream::rollout});
     }
 
-    /// Row i of the result begins with prefix i and ends after max_length actions at most, the prefix included.
-    /// The prefix keeps its log-probs; where b has none, it gets the policy's, at the sampling temperature.
+    /// Row i of the result begins with prefix i and ends after max_length actions at most, the prefix included. A row
+    /// that had ended stays as it is. What is kept keeps its log-probs; where b has none, it gets the policy's own, at
+    /// the sampling temperature. Prefixes that begin alike share their states, and so do their continuations.
     /// Errors: shape_error, option_error, numeric_error.
     batch rollout_from(const batch& b, std::span<const prefix> from, std::span<const std::uint64_t> id,
                        const rollout_options& o, rng_key key) {
         detail::check_size(from.size(), id.size(), "lstm_policy::rollout_from", "from");
-        const bool known = !b.log_prob.empty() || b.token.empty();
-        call_.starts = batch{};
-        for (const prefix& f : from) {
-            if (f.row >= rows(b) || f.length > b.length[f.row]) [[unlikely]]
-                fail(error_kind::shape, "lstm_policy::rollout_from", "from", "prefixes of the batch's rows",
-                     "row " + std::to_string(f.row) + ", length " + std::to_string(f.length));
-            const std::size_t first = b.offset[f.row];
-            call_.starts.add(
-                b.row(f.row).first(f.length), row_end::truncated,
-                b.log_prob.empty() ? std::span<const T>{} : std::span(b.log_prob).subspan(first, f.length), 1,
-                b.mask.empty() ? std::span<const std::uint8_t>{} : std::span(b.mask).subspan(first, f.length));
-            if (rows(b.prompt) > 0) call_.starts.prompt.add(b.prompt.row(f.row));
-        }
-        if (!known) {
+        call_.starts = prefixes(b, from);
+        if (call_.starts.log_prob.size() < call_.starts.token.size()) {
             call_.starts.temperature.assign(from.size(), o.temperature);
             call_.starts.log_prob.resize(call_.starts.token.size());
             evaluate(call_.starts, {.log_prob = ragged_view<T>::packed(call_.starts.log_prob.data(),
@@ -332,6 +321,8 @@ private:
         }
     }
 
+    static constexpr std::size_t parents_at_once = 120;  ///< whose products stay in the cache until the cells read them
+
     /// A row that is being sampled.
     struct live_row {
         std::uint32_t row, state;
@@ -345,7 +336,7 @@ private:
         detail::lstm::scratch<T> h, c, h_next, c_next, z, logits, weights, table, embedding;
     };
 
-    /// Continues the rows of `start` (truncated ones, with tokens from before) until they end.
+    /// Continues the rows of `start` until they end; terminated ones have ended.
     batch sample(const batch& start, std::span<const std::uint64_t> id, const rollout_options& o, random_of random) {
         using namespace detail::lstm;
         o.check();
@@ -361,7 +352,8 @@ private:
             if (length > most) [[unlikely]]
                 fail(error_kind::shape, "lstm_policy::rollout_from", "from",
                      "prefixes of at most max_length = " + std::to_string(most) + " actions", std::to_string(length));
-            call_.ended[i] = length > 0 && start.row(i).back() == options_.end_token;
+            call_.ended[i] =
+                start.end[i] == row_end::terminated || (length > 0 && start.row(i).back() == options_.end_token);
             if (call_.ended[i] || length == most) continue;
             sequence& s = add_sequence(*w, start, i, options_.vocabulary, "lstm_policy::rollout");
             s.depth += length;
@@ -464,8 +456,6 @@ private:
             std::size_t parents = 0, children = 0;
             m.embedded.clear();
             m.order.clear();  // parent of each child
-            T* const h_next = m.h_next.need(hidden * m.next.size());
-            T* const c_next = m.c_next.need(hidden * m.next.size());
             live_row before{};
             for (std::size_t i = 0; i < m.next.size(); ++i) {
                 live_row& row = m.next[i];
@@ -485,17 +475,23 @@ private:
                 before = row;
                 row.state = static_cast<std::uint32_t>(children - 1);
             }
-            const std::size_t stride = gates + lanes<T>;
-            T* const z = m.z.need(stride * parents);
-            multiply(call_.body.recurrent, m.h.data(), hidden, parents, z, stride);
             if (!whole_table)
                 call_.body.table(m.embedded, m.embedding.need(options_.embedding * children),
                                  m.table.need(gates * children));
-            for (std::size_t i = 0; i < children; ++i)
-                cell<T>(hidden, z + m.order[i] * stride,
-                        whole_table ? call_.table.data() + static_cast<std::size_t>(m.embedded[i]) * gates
-                                    : m.table.data() + i * gates,
-                        m.c.data() + m.order[i] * hidden, nullptr, c_next + i * hidden, h_next + i * hidden);
+            T* const h_next = m.h_next.need(hidden * children);
+            T* const c_next = m.c_next.need(hidden * children);
+            const std::size_t stride = gates + lanes<T>;
+            T* const z = m.z.need(stride * std::min(parents, parents_at_once));
+            std::size_t i = 0;
+            for (std::size_t first = 0; first < parents; first += parents_at_once) {
+                const std::size_t n = std::min(parents_at_once, parents - first);
+                multiply(call_.body.recurrent, m.h.data() + first * hidden, hidden, n, z, stride);
+                for (; i < children && m.order[i] < first + n; ++i)
+                    cell<T>(hidden, z + (m.order[i] - first) * stride,
+                            whole_table ? call_.table.data() + static_cast<std::size_t>(m.embedded[i]) * gates
+                                        : m.table.data() + i * gates,
+                            m.c.data() + m.order[i] * hidden, nullptr, c_next + i * hidden, h_next + i * hidden);
+            }
             std::swap(m.h, m.h_next);
             std::swap(m.c, m.c_next);
             std::swap(m.live, m.next);

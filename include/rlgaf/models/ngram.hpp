@@ -38,6 +38,7 @@ public:
     using prompts = Prompts;
     struct tape {
         batch b;
+        std::vector<T> d_logits{};  ///< [unmasked tokens, V], or empty
     };
     static constexpr bool gives_entropy = true;
     static constexpr bool gives_value = true;
@@ -71,12 +72,66 @@ public:
             log_prob_.clear();
             std::size_t context = contexts_.start();
             if (rows(out.prompt) > 0) context = contexts_.after(context, out.prompt.row(i), "ngram_policy::rollout");
-            while (token_.size() < limit && (token_.empty() || token_.back() != options_.end_token))
-                context = act(context, o, random.uniform(static_cast<std::uint32_t>(token_.size())), token_, log_prob_);
-            out.add(token_, token_.back() == options_.end_token ? row_end::terminated : row_end::truncated, log_prob_,
-                    o.temperature);
+            const row_end end = write_on(context, limit, o, random);
+            out.add(token_, end, log_prob_, o.temperature);
         }
         return out;
+    }
+
+    /// Row i of the result begins with prefix i and ends after max_length tokens at most, the prefix included. A row
+    /// that had ended stays as it is. What is kept keeps its log-probs (see beginnings).
+    /// Errors: shape_error, option_error, numeric_error.
+    batch rollout_from(const batch& b, std::span<const prefix> from, std::span<const std::uint64_t> id,
+                       const rollout_options& o, rng_key key) {
+        o.check();
+        detail::check_size(from.size(), id.size(), "ngram_policy::rollout_from", "from");
+        const std::uint32_t limit = o.max_length == 0 ? options_.max_length : o.max_length;
+        const batch start = beginnings(b, from, limit, o, "ngram_policy::rollout_from");
+        batch out;
+        std::vector<std::uint8_t> included;
+        for (std::size_t i = 0; i < id.size(); ++i) {
+            std::size_t context = contexts_.start();
+            if (rows(start.prompt) > 0)
+                context = contexts_.after(context, start.prompt.row(i), "ngram_policy::rollout_from");
+            context = contexts_.after(context, start.row(i), "ngram_policy::rollout_from");
+            begin_with(start, i, token_, log_prob_, included);
+            const row_end end = start.end[i] == row_end::terminated
+                                    ? start.end[i]
+                                    : write_on(context, limit, o, random_stream(key, stream::rollout_from, id[i]));
+            if (!start.mask.empty()) included.resize(token_.size(), 1);
+            out.add(token_, end, log_prob_, o.temperature, included);
+        }
+        out.prompt = start.prompt;
+        return out;
+    }
+
+    /// The prefixes of b that are to be continued, with log-probs: b's, or where it has none the policy's own at the
+    /// sampling temperature (masked tokens: NaN).
+    batch beginnings(const batch& b, std::span<const prefix> from, std::uint32_t limit, const rollout_options& o,
+                     const char* function) {
+        batch start = prefixes(b, from);
+        for (const std::uint32_t length : start.length)
+            if (length > limit) [[unlikely]]
+                fail(error_kind::shape, function, "from",
+                     short_text("prefixes of at most ", limit, " tokens (max_length)"), short_text(length));
+        if (start.log_prob.size() < start.token.size()) {
+            start.temperature.assign(from.size(), o.temperature);
+            start.log_prob.assign(start.token.size(), std::numeric_limits<T>::quiet_NaN());
+            evaluate(start, {.log_prob = ragged_view<T>::packed(start.log_prob.data(), std::span(start.offset))});
+        }
+        return start;
+    }
+    /// Row i of `start` as vectors that can grow.
+    static void begin_with(const batch& start, std::size_t i, std::vector<std::int32_t>& token,
+                           std::vector<T>& log_prob, std::vector<std::uint8_t>& included) {
+        const auto copy = [&](auto& to, const auto& whole) {
+            const auto row =
+                std::span(whole).subspan(whole.empty() ? 0 : start.offset[i], whole.empty() ? 0 : start.length[i]);
+            to.assign(row.begin(), row.end());
+        };
+        copy(token, start.token);
+        copy(log_prob, start.log_prob);
+        copy(included, start.mask);
     }
 
     /// Draws one token after `context` and appends it with its log-prob; returns the next context.
@@ -108,6 +163,22 @@ public:
         evaluate(b, out);
         return {b};
     }
+    /// Ability exposes_logits.
+    tape forward(const batch& b, policy_outputs<T> out, logit_visitor<T> visitor) {
+        evaluate(b, out);
+        tape taped{b};
+        const std::size_t size = contexts_.vocabulary();
+        std::vector<T> shown(size);
+        contexts_.for_each(
+            b, "ngram_policy::forward", [&](std::size_t i, std::size_t, std::size_t context, std::size_t) {
+                for (std::size_t v = 0; v < size; ++v)
+                    shown[v] = static_cast<T>(static_cast<double>(logits_.row(context)[v]) / b.temperature[i]);
+                const std::size_t first = taped.d_logits.size();
+                taped.d_logits.resize(first + size);
+                visitor(first / size, shown, std::span(taped.d_logits).subspan(first));
+            });
+        return taped;
+    }
     void backward(tape&& taped, policy_cotangents<T> c) {
         const batch& b = taped.b;
         const auto shape = tokens(b);
@@ -118,8 +189,12 @@ public:
         const auto at = [](const ragged_view<const T>& x, std::size_t i, std::size_t t) {
             return x.empty() ? 0.0 : static_cast<double>(x.row(i)[t]);
         };
+        const T* d_logits = taped.d_logits.empty() ? nullptr : taped.d_logits.data();
         contexts_.for_each(
             b, "ngram_policy::backward", [&](std::size_t i, std::size_t t, std::size_t context, std::size_t token) {
+                if (d_logits)
+                    for (T& g : logits_.gradient_row(context))
+                        g += static_cast<T>(static_cast<double>(*d_logits++) / b.temperature[i]);
                 const double entropy = log_softmax(logits_.row(context), b.temperature[i], std::span<T>(row_));
                 log_softmax_backward(std::span<const T>(row_), token, entropy, b.temperature[i], at(c.d_log_prob, i, t),
                                      at(c.d_entropy, i, t), logits_.gradient_row(context));
@@ -142,6 +217,14 @@ public:
     }
 
 private:
+    /// Adds tokens to token_ and log_prob_ until the row ends.
+    row_end write_on(std::size_t context, std::uint32_t limit, const rollout_options& o, const random_stream& random) {
+        const auto ended = [&] { return !token_.empty() && token_.back() == options_.end_token; };
+        while (token_.size() < limit && !ended())
+            context = act(context, o, random.uniform(static_cast<std::uint32_t>(token_.size())), token_, log_prob_);
+        return ended() ? row_end::terminated : row_end::truncated;
+    }
+
     ngram_policy_options options_;
     ngram_contexts contexts_;
     detail::ngram_table<T> logits_, values_;
@@ -162,12 +245,16 @@ struct ngram_scorer_options {
 
 /// A linear score: one table entry for each n-gram of the row.
 /// Formula: score = sum (or mean) over unmasked positions t of table[context(tokens before t), token t].
-/// Shapes:  table [(V + 1)^(n - 1), V]. A row without unmasked tokens scores 0.
+///          A token's score is that of the row up to and with the token.
+/// Shapes:  table [(V + 1)^(n - 1), V]. A row without unmasked tokens scores 0, and so does its beginning.
 template <class T>
 class ngram_scorer {
 public:
     using scalar = T;
     struct tape {
+        token_batch<T> b;
+    };
+    struct token_tape {
         token_batch<T> b;
     };
 
@@ -203,6 +290,42 @@ public:
             });
     }
 
+    void evaluate_tokens(const token_batch<T>& b, ragged_view<T> score) {
+        detail::check_same_shape(tokens(b), score, "ngram_scorer::evaluate_tokens", "score");
+        weigh_tokens(b);
+        sum_.assign(b.token.size(), 0.0);
+        contexts_.for_each(b, "ngram_scorer::evaluate_tokens",
+                           [&](std::size_t i, std::size_t t, std::size_t context, std::size_t token) {
+                               sum_[b.offset[i] + t] = static_cast<double>(table_.row(context)[token]);
+                           });
+        for (std::size_t i = 0; i < rows(b); ++i) {
+            double sum = 0;
+            for (std::size_t t = 0; t < b.length[i]; ++t) {
+                sum += sum_[b.offset[i] + t];
+                score.row(i)[t] = static_cast<T>(weight_[b.offset[i] + t] * sum);
+            }
+        }
+    }
+    token_tape forward_tokens(const token_batch<T>& b, ragged_view<T> score) {
+        evaluate_tokens(b, score);
+        return {b};
+    }
+    void backward_tokens(token_tape&& taped, ragged_view<const T> d_score) {
+        const token_batch<T>& b = taped.b;
+        detail::check_same_shape(tokens(b), d_score, "ngram_scorer::backward_tokens", "d_score");
+        weigh_tokens(b);
+        for (std::size_t i = 0; i < rows(b); ++i) {  // from here on: weight times d_score, from this token to the last
+            double later = 0;
+            for (std::size_t t = b.length[i]; t-- > 0;)
+                later = weight_[b.offset[i] + t] =
+                    later + weight_[b.offset[i] + t] * static_cast<double>(d_score.row(i)[t]);
+        }
+        contexts_.for_each(b, "ngram_scorer::backward_tokens",
+                           [&](std::size_t i, std::size_t t, std::size_t context, std::size_t token) {
+                               table_.gradient_row(context)[token] += static_cast<T>(weight_[b.offset[i] + t]);
+                           });
+    }
+
     std::array<parameter_block<T>, 1> parameters() { return {table_.block("table")}; }
     step_report step(const step_options& o) { return optimizer_.step(parameters(), o); }
     void discard() { table_.discard(); }
@@ -221,6 +344,17 @@ private:
         if (!options_.mean) return;
         for_each_token(tokens(b), mask(b), [&](std::size_t i, std::size_t) { weight_[i] += 1; });
         for (double& w : weight_) w = w > 0 ? 1 / w : 0;
+    }
+    /// One weight a token, of the row up to and with it.
+    void weigh_tokens(const token_batch<T>& b) {
+        weight_.assign(b.token.size(), 1.0);
+        if (!options_.mean) return;
+        const mask_view included = mask(b);
+        for (std::size_t i = 0; i < rows(b); ++i)
+            for (std::size_t t = 0, n = 0; t < b.length[i]; ++t) {
+                n += included.empty() || included.row(i)[t] ? 1 : 0;
+                weight_[b.offset[i] + t] = n > 0 ? 1 / static_cast<double>(n) : 0;
+            }
     }
 
     ngram_scorer_options options_;

@@ -20,16 +20,20 @@ struct point_mass_batch {
     std::vector<double> temperature;
     std::vector<T> last_position, last_velocity;  ///< after the last action, one a row
 
-    /// Appends row i of `from`; log-probs only if `keep_log_prob`.
-    void append(const point_mass_batch& from, std::size_t i, bool keep_log_prob) {
+    /// Adds the first `steps` steps of row i of `from`; log-probs only if `keep_log_prob`.
+    void add_steps(const point_mass_batch& from, std::size_t i, std::uint32_t steps, bool keep_log_prob) {
         const auto copy = [&](std::vector<T>& to, const std::vector<T>& x) {
-            for (std::size_t s = from.offset[i]; s < from.offset[i + 1]; ++s) to.push_back(x[s]);
+            for (std::size_t s = from.offset[i]; s < from.offset[i] + steps; ++s) to.push_back(x[s]);
         };
         copy(position, from.position);
         copy(velocity, from.velocity);
         copy(action, from.action);
         copy(reward, from.reward);
         if (keep_log_prob) copy(log_prob, from.log_prob);
+    }
+    /// Appends row i of `from`; log-probs only if `keep_log_prob`.
+    void append(const point_mass_batch& from, std::size_t i, bool keep_log_prob) {
+        add_steps(from, i, from.length[i], keep_log_prob);
         last_position.push_back(from.last_position[i]);
         last_velocity.push_back(from.last_velocity[i]);
         close(from.end[i], from.temperature[i]);
@@ -101,9 +105,15 @@ struct point_mass_world {
     void run(const random_stream& first, std::uint32_t limit, double temperature, Act&& act,
              point_mass_batch<T>& out) const {
         const double place = start * (first.uniform(0) - 0.5);
-        T x = static_cast<T>(place + (place < 0 ? -0.5 : 0.5) * start), v = 0;
+        run_on(static_cast<T>(place + (place < 0 ? -0.5 : 0.5) * start), T{0}, 0, limit, temperature,
+               static_cast<Act&&>(act), out);
+    }
+    /// Goes on with a row whose first `step` steps have been added and that then was at x with speed v.
+    template <class T, class Act>
+    void run_on(T x, T v, std::uint32_t step, std::uint32_t limit, double temperature, Act&& act,
+                point_mass_batch<T>& out) const {
         row_end end = row_end::truncated;
-        for (std::uint32_t t = 0; t < limit && end == row_end::truncated; ++t) {
+        for (std::uint32_t t = step; t < limit && end == row_end::truncated; ++t) {
             const T action = act(t, x, v);
             out.position.push_back(x);
             out.velocity.push_back(v);

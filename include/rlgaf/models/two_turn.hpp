@@ -63,10 +63,41 @@ public:
         const std::uint32_t limit = o.max_length == 0 ? options_.model.max_length : o.max_length;
         batch out;
         for (std::size_t i = 0; i < id.size(); ++i) {
-            const row_end end = run(asked.row(i), id[i], limit, o, key);
+            token_.clear();
+            log_prob_.clear();
+            mask_.clear();
+            const row_end end = run(asked.row(i), limit, o, random_stream(key, stream::rollout, id[i]),
+                                    random_stream(key, stream::environment, id[i]));
             out.add(token_, end, log_prob_, o.temperature, mask_);
         }
         out.prompt = asked;
+        return out;
+    }
+    /// As of ngram_policy. A prefix that ends the query has the tool asked anew; its random numbers then are those of
+    /// sample 2^47 + id. Errors: shape_error also for a prefix that ends within a reply.
+    batch rollout_from(const batch& b, std::span<const prefix> from, std::span<const std::uint64_t> id,
+                       const rollout_options& o, rng_key key) {
+        o.check();
+        detail::check_size(from.size(), id.size(), "two_turn_policy::rollout_from", "from");
+        const std::uint32_t limit = o.max_length == 0 ? options_.model.max_length : o.max_length;
+        const batch start = model_.beginnings(b, from, limit, o, "two_turn_policy::rollout_from");
+        detail::check_size(rows(start.prompt), id.size(), "two_turn_policy::rollout_from", "prompts of the batch");
+        batch out;
+        for (std::size_t i = 0; i < id.size(); ++i) {
+            const auto [row, length] = from[i];
+            model_type::begin_with(start, i, token_, log_prob_, mask_);
+            if (mask_.empty()) mask_.assign(token_.size(), 1);
+            if (length > 0 && length < b.length[row] && !mask_.back() && !mask(b).row(row)[length]) [[unlikely]]
+                fail(error_kind::shape, "two_turn_policy::rollout_from", "from", "prefixes with whole replies",
+                     short_text("row ", row, ", length ", length));
+            const row_end end =
+                start.end[i] == row_end::terminated
+                    ? start.end[i]
+                    : run(start.prompt.row(i), limit, o, random_stream(key, stream::rollout_from, id[i]),
+                          random_stream(key, stream::environment, std::uint64_t{1} << 47 | id[i]));
+            out.add(token_, end, log_prob_, o.temperature, mask_);
+        }
+        out.prompt = start.prompt;
         return out;
     }
     void evaluate(const batch& b, policy_outputs<T> out) { model_.evaluate(b, out); }
@@ -85,30 +116,35 @@ public:
     const Tool& tool() const { return tool_; }
 
 private:
-    /// One row, into token_, log_prob_ and mask_.
-    row_end run(std::span<const std::int32_t> prompt, std::uint64_t id, std::uint32_t limit, const rollout_options& o,
-                rng_key key) {
+    /// Writes on in token_, log_prob_ and mask_ until the row ends.
+    row_end run(std::span<const std::int32_t> prompt, std::uint32_t limit, const rollout_options& o,
+                const random_stream& random, const random_stream& tools) {
         const ngram_contexts& contexts = model_.contexts();
-        const random_stream random(key, stream::rollout, id);
-        token_.clear();
-        log_prob_.clear();
-        mask_.clear();
         std::size_t context = contexts.after(contexts.start(), prompt, "two_turn_policy::rollout");
-        bool asked = false;
+        context = contexts.after(context, token_, "two_turn_policy::rollout");
+        std::size_t query = 0;  // tokens of it so far
+        const auto complete = [&] {
+            return query > 0 && (token_[query - 1] == options_.send_token || query == options_.max_query);
+        };
+        while (query < token_.size() && !complete()) ++query;
+        bool asked = query < token_.size();
         while (token_.size() < limit) {
+            if (!asked && complete()) {
+                asked = true;
+                reply_.clear();
+                tool_(prompt, std::span<const std::int32_t>(token_), tools, reply_);
+                reply_.resize(std::min<std::size_t>(reply_.size(), limit - token_.size()));
+                context = contexts.after(context, reply_, "two_turn_policy::rollout (tool)");
+                token_.insert(token_.end(), reply_.begin(), reply_.end());
+                log_prob_.resize(token_.size(), std::numeric_limits<T>::quiet_NaN());
+                mask_.resize(token_.size(), 0);
+                continue;
+            }
             const auto place = static_cast<std::uint32_t>(token_.size());
             context = model_.act(context, o, random.uniform(place), token_, log_prob_);
             mask_.push_back(1);
             if (token_.back() == options_.model.end_token) return row_end::terminated;
-            if (asked || (token_.back() != options_.send_token && token_.size() < options_.max_query)) continue;
-            asked = true;
-            reply_.clear();
-            tool_(prompt, std::span<const std::int32_t>(token_), random_stream(key, stream::environment, id), reply_);
-            reply_.resize(std::min<std::size_t>(reply_.size(), limit - token_.size()));
-            context = contexts.after(context, reply_, "two_turn_policy::rollout (tool)");
-            token_.insert(token_.end(), reply_.begin(), reply_.end());
-            log_prob_.resize(token_.size(), std::numeric_limits<T>::quiet_NaN());
-            mask_.resize(token_.size(), 0);
+            if (!asked) ++query;
         }
         return row_end::truncated;
     }

@@ -15,10 +15,11 @@ struct entropy_bonus {
     using role = role::policy_regularizer;
     static constexpr bool needs_entropy = true;
     static constexpr bool row_separable = true;
-    double coefficient = 0.01;  ///< >= 0
+    double coefficient = 0.01;  ///< finite, >= 0
 
     void check() const {
-        detail::check_option(coefficient >= 0, "entropy_bonus", "coefficient", "0 or positive", coefficient);
+        detail::check_option(coefficient >= 0 && coefficient < std::numeric_limits<double>::infinity(), "entropy_bonus",
+                             "coefficient", "finite, 0 or positive", coefficient);
     }
 
     template <class T>
@@ -45,9 +46,9 @@ struct entropy_bonus {
 /// Errors:  option_error; numeric_error if it measured NaN.
 /// Source:  He et al. 2025 (Skywork-OR1), arXiv 2505.22312; TRL: use_adaptive_entropy.
 struct adaptive_entropy {
-    double initial = 0;    ///< c before the first step, in [lowest, highest]
+    double initial = 0;    ///< c before the first step, finite, in [lowest, highest]
     double target = 0.2;   ///< nats, >= 0; tune it to the vocabulary
-    double delta = 0.005;  ///< > 0
+    double delta = 0.005;  ///< finite, > 0
     double lowest = 0;     ///< >= 0
     double highest = 1;    ///< >= lowest
 
@@ -62,10 +63,12 @@ struct adaptive_entropy {
     void check() const {
         detail::check_option(lowest >= 0, "adaptive_entropy", "lowest", "0 or positive", lowest);
         detail::check_option(highest >= lowest, "adaptive_entropy", "highest", "at least .lowest", highest);
-        detail::check_option(initial >= lowest && initial <= highest, "adaptive_entropy", "initial",
-                             "in [.lowest, .highest]", initial);
+        detail::check_option(
+            initial >= lowest && initial <= highest && initial < std::numeric_limits<double>::infinity(),
+            "adaptive_entropy", "initial", "finite, in [.lowest, .highest]", initial);
         detail::check_option(target >= 0, "adaptive_entropy", "target", "0 or positive nats", target);
-        detail::check_option(delta > 0, "adaptive_entropy", "delta", "positive", delta);
+        detail::check_option(delta > 0 && delta < std::numeric_limits<double>::infinity(), "adaptive_entropy", "delta",
+                             "finite and positive", delta);
     }
     /// Takes in one measured step; returns the coefficient for the next.
     double operator()(state& s, double mean_entropy) const {

@@ -43,7 +43,8 @@ struct importance_weights {
     bool batch_normalize = false;  ///< weights have mean 1
 
     void check() const {
-        detail::check_option(low >= 0, "importance_weights", "low", "0 or positive", low);
+        detail::check_option(low >= 0 && low < std::numeric_limits<double>::infinity(), "importance_weights", "low",
+                             "finite, 0 or positive", low);
         detail::check_option(high > 0 && high >= low, "importance_weights", "high", "positive and at least .low", high);
     }
 

@@ -29,12 +29,13 @@ struct kl_loss {
     using role = role::policy_regularizer;
     static constexpr bool needs_reference = true;
     static constexpr bool row_separable = true;
-    double beta = 0.001;  ///< >= 0
+    double beta = 0.001;  ///< finite, >= 0
     kl_estimator estimator = kl_estimator::k2;
     bool importance_weighted = false;  ///< only with k3; needs terms.old_log_prob
 
     void check() const {
-        detail::check_option(beta >= 0, "kl_loss", "beta", "0 or positive", beta);
+        detail::check_option(beta >= 0 && beta < std::numeric_limits<double>::infinity(), "kl_loss", "beta",
+                             "finite, 0 or positive", beta);
         detail::check_option(!importance_weighted || estimator == kl_estimator::k3, "kl_loss", "importance_weighted",
                              "false unless .estimator is kl_estimator::k3", importance_weighted);
     }

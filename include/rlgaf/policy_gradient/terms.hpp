@@ -19,6 +19,7 @@ struct advantage_terms {
     ragged_view<const T> behaviour_log_prob{};  ///< of the policy that sampled: vtrace
     ragged_view<const T> score_norm{};          ///< squared norm of each token's score function: optimal_token_baseline
     std::span<const double> greedy_reward{};    ///< [B] what the greedy answer to the row's prompt earned: remax
+    ragged_view<const T> action_value{};        ///< optional: value of each token where it was emitted: off_policy
 };
 
 struct advantage_stats {

@@ -57,12 +57,13 @@ inline double clipped_error(double value, double old, double target, double clip
 struct value_loss {
     static constexpr bool row_separable = true;
     value_rule rule = value_rule::clipped;
-    double coefficient = 1;  ///< >= 0; beside a policy with the same optimiser 0.5 (cleanrl) or 0.1 (TRL)
+    double coefficient = 1;  ///< finite, >= 0; beside a policy with the same optimiser 0.5 (cleanrl) or 0.1 (TRL)
     double clip = 0.2;       ///< > 0; TRL and cleanrl 0.2, verl and OpenRLHF 0.5
     double huber_width = 1;  ///< > 0
 
     void check() const {
-        detail::check_option(coefficient >= 0, "value_loss", "coefficient", "0 or positive", coefficient);
+        detail::check_option(coefficient >= 0 && coefficient < std::numeric_limits<double>::infinity(), "value_loss",
+                             "coefficient", "finite, 0 or positive", coefficient);
         detail::check_option(clip > 0, "value_loss", "clip", "positive", clip);
         detail::check_option(huber_width > 0, "value_loss", "huber_width", "positive", huber_width);
     }

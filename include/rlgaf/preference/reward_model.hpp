@@ -25,13 +25,14 @@ struct reward_model_terms {
 ///          Eisenstein et al. 2023, arXiv 2312.09244; label_smoothing: Wang et al. 2024, arXiv 2401.06080.
 struct reward_model {
     double margin = 0;           ///< finite, of every pair
-    double centering = 0;        ///< >= 0; 0.01 is usual
+    double centering = 0;        ///< finite, >= 0; 0.01 is usual
     double label_smoothing = 0;  ///< in [0, 0.5): share of the labels that are taken to be the wrong way round
 
     void check() const {
         detail::check_option(std::abs(margin) < std::numeric_limits<double>::infinity(), "reward_model", "margin",
                              "a finite number", margin);
-        detail::check_option(centering >= 0, "reward_model", "centering", "0 or positive", centering);
+        detail::check_option(centering >= 0 && centering < std::numeric_limits<double>::infinity(), "reward_model",
+                             "centering", "finite, 0 or positive", centering);
         detail::check_option(label_smoothing >= 0 && label_smoothing < 0.5, "reward_model", "label_smoothing",
                              "in [0, 0.5)", label_smoothing);
     }

@@ -19,7 +19,9 @@ struct preference_terms {
     ragged_view<const T> log_prob;
     ragged_view<const T> reference_log_prob;  ///< of the fixed policy that the log-ratio is taken to
     std::span<const preference_pair> pairs;
-    mask_view mask{};  ///< optional
+    mask_view mask{};                  ///< optional
+    std::span<const double> margin{};  ///< optional [pairs]: by how much the chosen reward is to be above the other
+    std::span<const double> factor{};  ///< optional [pairs]: multiplies the pair's loss, but does not count as a weight
 };
 
 /// Means over the pairs by their weights.

@@ -1,7 +1,7 @@
 #pragma once
 #include "rlgaf/core/exponential.hpp"
 #include "rlgaf/math/moments.hpp"
-#include "rlgaf/reward_shaping/terms.hpp"
+#include "rlgaf/reward_shaping/stage.hpp"
 
 /// Normalisers change every outcome that stands before them in the pipeline. NaN ("does not apply") takes no part and
 /// stays.
@@ -79,10 +79,7 @@ struct running_normalize {
         std::vector<moments> outcome;
         template <class Archive>
         void visit(Archive& a) {
-            std::uint64_t n = outcome.size();
-            a("count", n);
-            outcome.resize(n);
-            for (moments& m : outcome) m.visit(a);
+            detail::visit_list(a, outcome);
         }
     };
     void check() const {}

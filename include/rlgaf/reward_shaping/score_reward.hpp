@@ -1,12 +1,12 @@
 #pragma once
-#include "rlgaf/core/exponential.hpp"
 #include "rlgaf/core/scalar.hpp"
-#include "rlgaf/reward_shaping/terms.hpp"
+#include "rlgaf/reward_shaping/stage.hpp"
 
 /// From the discriminator's raw score s (a logit; demonstrations are high) to the policy's reward. Each adds the
 /// outcome "discriminator" [B]. Affine changes vanish in a baseline with scaling; the shape decides who is pushed
 /// hardest. Survival bias matters only where rewards are paid step by step and rows may end early.
-/// A score of NaN stays NaN: the reward does not apply to that row.
+/// With `width` numbers a row the reward is the mean of theirs. A score of NaN stays NaN: the reward does not apply to
+/// that row. All of them raise a shape_error where score is not [B * width].
 namespace rlgaf::inline RLGAF_ABI {
 
 /// r = s, within +-clip. Survival bias: learned.
@@ -21,10 +21,37 @@ struct logit_reward {
     template <class T, class Batch>
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         check();
-        detail::check_size(terms.score.size(), out.rows(), "logit_reward", "terms.score");
-        const std::span<double> r = out.add_outcome("discriminator");
-        for (std::size_t i = 0; i < r.size(); ++i)
-            r[i] = detail::held_within(static_cast<double>(terms.score[i]), -clip, clip);
+        detail::check_scores(terms, out, "logit_reward");
+        detail::add_score_reward(
+            out, terms.width, [this](double s) { return detail::held_within(s, -clip, clip); }, terms.score);
+    }
+};
+
+/// r = D = sigmoid(s), in [0, 1]. Survival bias: longer rows.
+/// Source: Yu et al. 2017, arXiv 1609.05473 (SeqGAN).
+struct d_reward {
+    using role = role::reward;
+    void check() const {}
+
+    template <class T, class Batch>
+    void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
+        detail::check_scores(terms, out, "d_reward");
+        detail::add_score_reward(
+            out, terms.width, [](double s) { return sigmoid(s); }, terms.score);
+    }
+};
+
+/// r = 2 D - 1, in [-1, 1]. Survival bias: none at s = 0.
+/// Source: de Masson d'Autume et al. 2019, arXiv 1905.09922 (ScratchGAN), which found it more stable than log D.
+struct two_d_minus_one_reward {
+    using role = role::reward;
+    void check() const {}
+
+    template <class T, class Batch>
+    void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
+        detail::check_scores(terms, out, "two_d_minus_one_reward");
+        detail::add_score_reward(
+            out, terms.width, [](double s) { return 2 * sigmoid(s) - 1; }, terms.score);
     }
 };
 
@@ -37,9 +64,9 @@ struct log_d_reward {
 
     template <class T, class Batch>
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
-        detail::check_size(terms.score.size(), out.rows(), "log_d_reward", "terms.score");
-        const std::span<double> r = out.add_outcome("discriminator");
-        for (std::size_t i = 0; i < r.size(); ++i) r[i] = log_sigmoid(static_cast<double>(terms.score[i]));
+        detail::check_scores(terms, out, "log_d_reward");
+        detail::add_score_reward(
+            out, terms.width, [](double s) { return log_sigmoid(s); }, terms.score);
     }
 };
 
@@ -52,9 +79,9 @@ struct neg_log_one_minus_d_reward {
 
     template <class T, class Batch>
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
-        detail::check_size(terms.score.size(), out.rows(), "neg_log_one_minus_d_reward", "terms.score");
-        const std::span<double> r = out.add_outcome("discriminator");
-        for (std::size_t i = 0; i < r.size(); ++i) r[i] = softplus(static_cast<double>(terms.score[i]));
+        detail::check_scores(terms, out, "neg_log_one_minus_d_reward");
+        detail::add_score_reward(
+            out, terms.width, [](double s) { return softplus(s); }, terms.score);
     }
 };
 

@@ -9,6 +9,7 @@
 #include "rlgaf/policy_gradient/loss/ppo_clip.hpp"
 #include "rlgaf/reward_shaping/score_reward.hpp"
 #include "rlgaf/training/discriminator_feed.hpp"
+#include "rlgaf/training/rollout_values.hpp"
 #include "rlgaf/training/trainer_parts.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -109,7 +110,7 @@ private:
         const bool warm = warm_ || number >= options.discriminator_warmup || options.discriminator_updates == 0;
         turn who{.policy = warm || true_reward_mode};
         if constexpr (!true_reward_mode) draw_experts(prompts, options, key);
-        judge(options);
+        judge(options, key);
         auto& shaping = find_part<role::reward>(part_, default_reward_);
         shape(shaping, round_);
         report.score_seconds = lap();
@@ -184,7 +185,7 @@ private:
     }
 
     /// Role 2, for whatever the discriminator judges.
-    void judge(const adversarial_options& options) {
+    void judge(const adversarial_options& options, [[maybe_unused]] rng_key key) {
         if constexpr (kind == judged::tokens) {
             score_tokens(discriminator_, round_, options.micro_batch_rows);
         } else if constexpr (kind == judged::pairs) {
@@ -197,6 +198,12 @@ private:
             if constexpr (has_role<role::score_reference, C...>)
                 score_fixed(discriminator_, round_, find_part<role::score_reference>(part_, no_part_).component.batch,
                             options.micro_batch_rows);
+            if constexpr (has_role<role::credit, C...>) {
+                const auto& credit = find_part<role::credit>(part_, no_part_).component;
+                credit.check();
+                roll_out_values(policy_, discriminator_, round_, credit.options(options.sampling), key,
+                                [&](double s) { return map_score(credit.map, s); });
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 #include "rlgaf/math/schedule.hpp"
 #include "rlgaf/preference/reward_model.hpp"
 #include "rlgaf/training/observer.hpp"
+#include "rlgaf/training/pair_step.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -48,10 +49,8 @@ round_report fit_reward_model(S& scorer, const Batch& batch, std::span<const pre
     round_report report{.rounds = options.steps(n)};
     detail::notify_begin(run_info{.rounds = report.rounds}, observers...);
 
-    constexpr std::uint32_t nowhere = static_cast<std::uint32_t>(-1);
-    std::vector<std::uint32_t> place(rows(batch), nowhere);  // of a row of the batch among those of the step
-    std::vector<std::size_t> order(n), used, pick;
-    std::vector<preference_pair> local;
+    detail::step_pairs taken(rows(batch));
+    std::vector<std::size_t> order(n), pick;
     std::vector<T> score, d_score;
     workspace work;
     count_up(std::span(order));
@@ -59,31 +58,17 @@ round_report fit_reward_model(S& scorer, const Batch& batch, std::span<const pre
         shuffle(std::span(order), {options.seed, 0}, epoch);
         for (std::size_t first = 0; first < n; first += options.pairs_per_step) {
             const std::size_t size = options.pairs_per_step < n - first ? options.pairs_per_step : n - first;
-            for (const std::size_t row : used) place[row] = nowhere;
-            used.clear();
-            const auto place_of = [&](std::uint32_t row) {
-                if (place[row] == nowhere) {
-                    place[row] = static_cast<std::uint32_t>(used.size());
-                    used.push_back(row);
-                }
-                return place[row];
-            };
-            local.clear();
-            for (std::size_t i = first; i < first + size; ++i) {
-                const preference_pair& pair = pairs[order[i]];
-                const std::uint32_t chosen = place_of(pair.chosen);
-                local.push_back({chosen, place_of(pair.rejected), pair.weight});
-            }
-            score.assign(used.size(), T{0});
-            d_score.assign(used.size(), T{0});
+            taken.take(pairs, {}, std::span<const std::size_t>(order).subspan(first, size));
+            score.assign(taken.rows().size(), T{0});
+            d_score.assign(taken.rows().size(), T{0});
 
             preference_stats stats;
             scorer.discard();  // what an error left behind
-            accumulate_gradient(scorer, select(batch, std::span<const std::size_t>(used)), std::span<T>(score),
-                                std::span<T>(d_score), options.micro_batch_rows, pick, [&] {
+            accumulate_gradient(scorer, select(batch, taken.rows()), std::span<T>(score), std::span<T>(d_score),
+                                options.micro_batch_rows, pick, [&] {
                                     detail::check_finite(std::span<const T>(score), "fit_reward_model", "score");
-                                    stats = options.loss(reward_model_terms<T>{.score = score, .pairs = local}, work,
-                                                         std::span<T>(d_score));
+                                    stats = options.loss(reward_model_terms<T>{.score = score, .pairs = taken.pairs()},
+                                                         work, std::span<T>(d_score));
                                 });
             step_options step = options.step;
             step.learning_rate *= options.learning_rate(report.round);

@@ -39,13 +39,16 @@ struct trajectories {
     ragged_buffer<scalar> token_factor;        ///< [B, length] if old log-probs were evaluated anew
     ragged_buffer<scalar> value;               ///< [B, length] of a critic, if evaluate_values was called
     ragged_buffer<scalar> returns;             ///< [B, length] what the critic should have said, after update_policy
-    bool has_reference = false, has_token_factor = false, has_value = false;
-    std::size_t width = 1;             ///< numbers a row in score
-    std::vector<scalar> score;         ///< [B, width] raw output of the discriminator
-    std::vector<scalar> expert_score;  ///< [B, width] of each row's demonstration, if score_experts was called
-    std::vector<scalar> fixed_score;   ///< of rows that stay the same, if score_fixed was called
-    ragged_buffer<scalar> token_score;  ///< [B, length] if score_tokens was called
-    bool has_token_score = false;
+    std::vector<double> greedy_reward;         ///< [B] if greedy_baseline was called
+    ragged_buffer<scalar> score_norm;          ///< [B, length] if evaluate_score_norms was called
+    bool has_reference = false, has_token_factor = false, has_value = false, has_score_norm = false;
+    std::size_t width = 1;               ///< numbers a row in score
+    std::vector<scalar> score;           ///< [B, width] raw output of the discriminator
+    std::vector<scalar> expert_score;    ///< [B, width] of each row's demonstration, if score_experts was called
+    std::vector<scalar> fixed_score;     ///< of rows that stay the same, if score_fixed was called
+    ragged_buffer<scalar> token_score;   ///< [B, length] if score_tokens was called
+    ragged_buffer<scalar> prefix_value;  ///< [B, length] if roll_out_values was called
+    bool has_token_score = false, has_prefix_value = false;
     rewards<scalar> reward;
 
     workspace work;
@@ -63,10 +66,15 @@ struct trajectories {
                 .mask = mask_of(batch),
                 .value = value_view(),
                 .log_prob = std::as_const(old_log_prob).view(),
-                .behaviour_log_prob = behaviour_log_prob(batch)};
+                .behaviour_log_prob = behaviour_log_prob(batch),
+                .score_norm = has_score_norm ? std::as_const(score_norm).view() : ragged_view<const scalar>{},
+                .greedy_reward = greedy_reward};
     }
     ragged_view<const scalar> token_score_view() const {
         return has_token_score ? token_score.view() : ragged_view<const scalar>{};
+    }
+    ragged_view<const scalar> prefix_value_view() const {
+        return has_prefix_value ? prefix_value.view() : ragged_view<const scalar>{};
     }
     ragged_view<const scalar> factor_view() const {
         return has_token_factor ? token_factor.view() : ragged_view<const scalar>{};
@@ -140,11 +148,12 @@ void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_opti
     const std::span<const row_end> end = ends(t.batch);
     t.truncated.resize(n);
     for (std::size_t i = 0; i < n; ++i) t.truncated[i] = end[i] == row_end::truncated;
-    t.has_reference = t.has_value = false;
+    t.has_reference = t.has_value = t.has_score_norm = false;
+    t.greedy_reward.clear();
     t.returns.clear();
     t.score.clear();
     t.expert_score.clear();
-    t.has_token_score = false;
+    t.has_token_score = t.has_prefix_value = false;
     t.reward.begin(lengths(t.batch));
 }
 
@@ -179,7 +188,8 @@ void shape(part<Stage>& stage, trajectories<P>& t) {
                                                   .width = t.width,
                                                   .expert_score = t.expert_score,
                                                   .fixed_score = t.fixed_score,
-                                                  .token_score = t.token_score_view()};
+                                                  .token_score = t.token_score_view(),
+                                                  .prefix_value = t.prefix_value_view()};
     t.reward.begin(lengths(t.batch));
     stage(terms, t.batch, t.reward, t.work);
     for (std::size_t k = 0; k < t.reward.outcomes(); ++k) {

@@ -6,7 +6,8 @@
 #include "rlgaf/backend/check.hpp"
 #include "rlgaf/math/moments.hpp"
 #include "rlgaf/training/observer.hpp"
-#include "rlgaf/training/roles.hpp"
+#include "rlgaf/training/discriminator_parts.hpp"
+#include "rlgaf/training/score.hpp"
 #include "rlgaf/training/update_policy.hpp"
 
 /// How the trainer finds its components, and the sentences for what it cannot work with.
@@ -33,6 +34,11 @@ struct prompt_component {
     using role = role::prompt_source;
     Source* source;
 };
+template <class Batch>
+struct fixed_rows_component {
+    using role = role::score_reference;
+    Batch batch;
+};
 
 }  // namespace detail
 
@@ -51,6 +57,12 @@ auto held_out_experts(Batch demonstrations) {
 template <class Source>
 auto prompts_from(Source& source) {
     return detail::prompt_component<Source>{&source};
+}
+
+/// Component: rows that the discriminator scores every round; stages that read fixed_score see its scale move.
+template <class Batch>
+auto fixed_rows(Batch batch) {
+    return detail::fixed_rows_component<Batch>{static_cast<Batch&&>(batch)};
 }
 
 namespace detail {
@@ -146,13 +158,40 @@ constexpr bool reads_what_no_trainer_fills() {
     || requires { C::needs_score_norm; };
 }
 
+/// What the trainer's discriminator loss compares.
+template <class... C>
+constexpr judged judged_in_trainer() {
+    judged kind = judged::rows;
+    ((component_of<C, role::discriminator_loss> ? (kind = judged_by<C>(), 0) : 0), ...);
+    return kind;
+}
+template <judged Kind, class S, class B>
+constexpr bool judges = Kind == judged::rows ? scorer_backend<S, B>
+                        : Kind == judged::tokens ? scores_tokens<S, B>
+                                                 : scores_pairs<S, B>;
+template <judged Kind, class S, class B>
+consteval bool check_judge() {
+    if constexpr (Kind == judged::rows)
+        return check_scorer<S, B>();
+    else if constexpr (Kind == judged::tokens)
+        static_assert(scores_tokens<S, B>,
+                      "rlgaf: a discriminator loss of tokens needs a scorer that scores_tokens: evaluate_tokens, "
+                      "forward_tokens and backward_tokens, see backend/abilities.hpp");
+    else
+        static_assert(scores_pairs<S, B>,
+                      "rlgaf: a discriminator loss of pairs needs a critic that scores_pairs (rlgaf::pair_critic makes one "
+                      "of a scorer of width 3), see backend/abilities.hpp");
+    return judges<Kind, S, B>;
+}
+
 /// One sentence for the first thing that does not fit.
 template <class P, class S, class E, class... C>
 consteval bool check_trainer() {
     if constexpr (!check_policy<P>())
         return false;
-    else if constexpr (!is_true_reward<std::remove_const_t<S>> && !scorer_backend<S, typename P::batch>)
-        return check_scorer<S, typename P::batch>();
+    else if constexpr (!is_true_reward<std::remove_const_t<S>> &&
+                       !judges<judged_in_trainer<C...>(), S, typename P::batch>)
+        return check_judge<judged_in_trainer<C...>(), S, typename P::batch>();
     else if constexpr (!same_scalar<P, S>()) {
         static_assert(same_scalar<P, S>(), "rlgaf: policy and discriminator must have the same scalar type");
         return false;
@@ -168,6 +207,9 @@ consteval bool check_trainer() {
                        gate = count_role<role::gate, C...> <= 1,
                        reference_once = count_role<role::reference, C...> <= 1,
                        held_out = count_role<role::held_out, C...> <= 1,
+                       fixed = count_role<role::score_reference, C...> <= 1,
+                       noise = count_role<role::input_noise, C...> <= 1,
+                       credit = count_role<role::credit, C...> <= 1,
                        prompts = count_role<role::prompt_source, C...> <= 1;
         static_assert(advantage, "rlgaf: adversarial_trainer was given two advantage estimators; it takes one");
         static_assert(loss, "rlgaf: adversarial_trainer was given two policy losses; it takes one");
@@ -177,10 +219,30 @@ consteval bool check_trainer() {
         static_assert(reference_once, "rlgaf: adversarial_trainer was given two frozen references; it takes one");
         static_assert(held_out, "rlgaf: adversarial_trainer was given two sets of held-out experts; it takes one");
         static_assert(prompts, "rlgaf: adversarial_trainer was given two sources of prompts; it takes one");
-        constexpr bool judged =
+        static_assert(fixed, "rlgaf: adversarial_trainer was given two sets of fixed rows; it takes one");
+        static_assert(noise, "rlgaf: adversarial_trainer was given two kinds of noise; it takes one");
+        static_assert(credit, "rlgaf: adversarial_trainer was given two kinds of rollouts; it takes one");
+        constexpr bool rolls_out = !has_role<role::credit, C...> ||
+                                   (continues_prefixes<P> && judged_in_trainer<C...>() == judged::rows);
+        static_assert(rolls_out,
+                      "rlgaf: rollout_values needs a policy that continues_prefixes (`rollout_from`, see "
+                      "backend/abilities.hpp) and a discriminator loss of rows");
+        constexpr bool scored_by_row =
+            judged_in_trainer<C...>() == judged::rows ||
+            !(has_role<role::held_out, C...> || has_role<role::score_reference, C...> ||
+              has_role<role::discriminator_regularizer, C...> || (needs_expert_score<C>() || ... || false));
+        static_assert(scored_by_row,
+                      "rlgaf: held-out experts, fixed rows, score regularisers and rewards relative to the demonstration's "
+                      "score go with a discriminator loss of rows, not of tokens or pairs");
+        constexpr bool fixed_given = !(needs_fixed_score<C>() || ... || false) || has_role<role::score_reference, C...>;
+        static_assert(fixed_given, "rlgaf: a reward stage reads the scores of fixed rows; add fixed_rows(batch)");
+        constexpr bool with_discriminator =
             !is_true_reward<std::remove_const_t<S>> ||
-            !(has_role<role::gate, C...> || has_role<role::discriminator_loss, C...> || has_role<role::held_out, C...>);
-        static_assert(judged,
+            !(has_role<role::gate, C...> || has_role<role::discriminator_loss, C...> || has_role<role::held_out, C...> ||
+              has_role<role::discriminator_regularizer, C...> || has_role<role::input_penalty, C...> ||
+              has_role<role::weight_constraint, C...> || has_role<role::input_noise, C...> ||
+              has_role<role::score_reference, C...>);
+        static_assert(with_discriminator,
                       "rlgaf: with a true_reward there is no discriminator for a gate, a discriminator loss or "
                       "held-out experts to act on");
         constexpr bool comparable = !(has_role<role::held_out, C...> && has_role<role::prompt_source, C...>);
@@ -202,7 +264,7 @@ consteval bool check_trainer() {
                       "estimator reads; rlhf_trainer has a critic, and the roles of training/roles.hpp can be driven "
                       "by hand");
         return filled && advantage && loss && reward && discriminator && gate && reference_once && held_out &&
-               prompts && judged && comparable && experts && reference;
+               prompts && fixed && noise && credit && rolls_out && scored_by_row && fixed_given && with_discriminator && comparable && experts && reference;
     }
 }
 
@@ -226,6 +288,16 @@ double matched_accuracy(std::span<const T> real, std::span<const T> fake, std::s
     for (std::size_t j = 0; j < fake.size(); ++j)
         right += real[pairs[j]] > fake[j] ? 1.0 : real[pairs[j]] < fake[j] ? 0.0 : 0.5;
     return right / static_cast<double>(fake.size());
+}
+
+/// Share of pairs in which a critic of pairs prefers the demonstration to the sample.
+template <class T>
+double pair_critic_accuracy(std::span<const T> score) {
+    if (score.empty()) return std::numeric_limits<double>::quiet_NaN();
+    double right = 0;
+    for (std::size_t j = 0; j < score.size(); j += 3)
+        right += score[j] > score[j + 1] ? 1.0 : score[j] < score[j + 1] ? 0.0 : 0.5;
+    return 3 * right / static_cast<double>(score.size());
 }
 
 template <bool Valid, class P, class S, class E, class... C>
@@ -306,29 +378,37 @@ void describe_round(trajectories<P>& t, round_report& report) {
     report.tokens = all_tokens;
     report.reward_mean = m.mean;
     report.reward_deviation = m.deviation();
-    report.score_policy = sum(std::span<const typename P::scalar>(t.score)) / static_cast<double>(n);
+    report.score_policy = sum(std::span<const typename P::scalar>(t.score)) / static_cast<double>(n * t.width);
     if (tokens > 0) {
-        report.entropy = -log_prob / tokens;
-        if (t.has_reference) report.kl_reference = kl / tokens;
+        report.entropy_sampled = -log_prob / tokens;
+        if (t.has_reference) report.kl_reference_per_token = kl / tokens;
     }
     report.length_mean = all_tokens / static_cast<double>(n);
-    report.truncated = truncated / static_cast<double>(n);
+    report.truncated_share = truncated / static_cast<double>(n);
 }
 
 inline void describe_policy(const policy_update_report& done, round_report& report) {
     const double tokens = done.loss.tokens > 0 ? done.loss.tokens : round_report::none;
     const double steps = static_cast<double>(done.steps + done.discarded);
     report.advantage_deviation = done.advantage.deviation;
-    report.constant_groups = done.advantage.constant_groups;
+    report.constant_reward_share = done.advantage.constant_groups;
     report.policy_loss = steps > 0 ? (done.loss.loss + done.regularizer.loss) / steps : round_report::none;
     report.policy_grad_norm = steps > 0 ? done.grad_norm : round_report::none;
     report.policy_steps = done.steps;
     report.discarded_steps += done.discarded;
-    report.kl_old = done.loss.kl_old / tokens;
+    report.kl_old_k3 = done.loss.kl_old / tokens;
     report.ratio_max = done.loss.tokens > 0 ? done.loss.ratio_max : round_report::none;
-    report.clip_low = done.loss.clipped_low / tokens;
-    report.clip_high = done.loss.clipped_high / tokens;
-    report.clip_dual = done.loss.clipped_dual / tokens;
+    report.clip_fraction_low = done.loss.clipped_low / tokens;
+    report.clip_fraction_high = done.loss.clipped_high / tokens;
+    report.clip_fraction_dual = done.loss.clipped_dual / tokens;
+    if (done.epochs > 0) report.policy_epochs = static_cast<double>(done.epochs);
+    if (done.entropy.count > 0) report.entropy = done.entropy.mean;
+    report.entropy_coefficient = done.entropy_coefficient;
+    if (const summary& weight = done.token_weight.weight; weight.count > 0) {
+        report.weight_dropped_share = done.token_weight.dropped_share();
+        report.weight_min = weight.min, report.weight_mean = weight.mean, report.weight_max = weight.max;
+        report.weight_ess_fraction = ess_fraction(weight);
+    }
 }
 
 }  // namespace detail

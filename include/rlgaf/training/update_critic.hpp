@@ -1,5 +1,6 @@
 #pragma once
 #include "rlgaf/backend/critic.hpp"
+#include "rlgaf/policy_gradient/popart.hpp"
 #include "rlgaf/policy_gradient/value.hpp"
 #include "rlgaf/training/update_policy.hpp"
 
@@ -13,10 +14,15 @@ struct critic_update_options {
     value_loss loss{};
     aggregate aggregation{};
     std::size_t micro_batch_rows = 0;  ///< rows a forward pass at most; 0: all
+    /// Pop-Art: the critic learns returns of mean 0 and deviation 1, while its values keep the units of the rewards.
+    /// loss.clip and the reported loss are then in those deviations. Needs a critic that rescales_values.
+    bool normalize_returns = false;
+    popart normalization{};
 
     void check() const {
         step.check();
         loss.check();
+        normalization.check();
         aggregation.check();
         detail::check_option(epochs > 0, "critic_update_options", "epochs", "at least 1", 0);
         detail::check_option(minibatches > 0, "critic_update_options", "minibatches", "at least 1", 0);
@@ -32,12 +38,14 @@ struct critic_update_report {
     std::size_t discarded = 0;  ///< steps whose gradient was not finite
 };
 
-/// What the critic says of the round's samples. Needs a rollout; advantages need it. Errors: numeric_error.
+/// What the critic says of the round's samples. Needs a rollout; advantages need it. `scale` is that of the popart::state
+/// which update_critic was given, if any. Errors: numeric_error.
 template <class C, policy_backend P>
-void evaluate_values(C& critic, trajectories<P>& t, std::size_t micro_batch_rows = 0) {
+void evaluate_values(C& critic, trajectories<P>& t, std::size_t micro_batch_rows = 0, const popart_scale& scale = {}) {
     static_assert(check_critic<C, typename P::batch>());
     t.value.assign(lengths(t.batch));
     evaluate_in_parts(critic, t.batch, t.value.view(), micro_batch_rows, t.pick);
+    scale.denormalize(t.value.view(), mask_of(t.batch));
     detail::check_finite(std::as_const(t.value).view(), mask_of(t.batch), "evaluate_values", "value");
     t.has_value = true;
 }
@@ -53,10 +61,38 @@ advantage_stats estimate_returns(trajectories<P>& t, part<Advantage>& advantage)
     return advantage(t.earned(), t.work, unused.view(), t.returns.view());
 }
 
+namespace detail {
+/// Takes in the step's returns and moves the critic's head, so that its values stay what they were.
+template <class C, class T>
+popart_scale follow_returns(C& critic, const critic_update_options& options, popart::state* normalizer,
+                            const ragged_view<const T>& returns, const mask_view& mask) {
+    if constexpr (rescales_values<C>) {
+        if (!options.normalize_returns) {  // no longer: the critic's outputs are its values again
+            if (normalizer != nullptr) {
+                critic.rescale(normalizer->scale.deviation, normalizer->scale.mean);
+                *normalizer = {};
+            }
+            return {};
+        }
+        if (normalizer == nullptr) [[unlikely]]
+            fail(error_kind::option, "update_critic", "normalizer", "a popart::state with .normalize_returns", "none");
+        const popart_change to = options.normalization(*normalizer, returns, mask);
+        critic.rescale(to.before.deviation / to.after.deviation, (to.before.mean - to.after.mean) / to.after.deviation);
+        return to.after;
+    } else {
+        if (!options.normalize_returns) return {};
+        fail(error_kind::option, "update_critic", "normalize_returns",
+             "false, or a critic with `void rescale(double scale, double shift)`", "true");
+    }
+}
+}  // namespace detail
+
 /// Role of RLHF: `epochs` x `minibatches` optimiser steps of the critic towards t.returns, which update_policy or
-/// estimate_returns filled. Errors: option_error if values or returns are missing.
+/// estimate_returns filled. With normalize_returns `normalizer` is the memory of the scale, the same in every call.
+/// Errors: option_error if values, returns or the normalizer are missing.
 template <class C, policy_backend P>
-critic_update_report update_critic(C& critic, trajectories<P>& t, const critic_update_options& options, rng_key key) {
+critic_update_report update_critic(C& critic, trajectories<P>& t, const critic_update_options& options, rng_key key,
+                                   popart::state* normalizer = nullptr) {
     using T = typename P::scalar;
     static_assert(check_critic<C, typename P::batch>());
     options.check();
@@ -73,6 +109,7 @@ critic_update_report update_critic(C& critic, trajectories<P>& t, const critic_u
                                return static_cast<double>(target.row(b)[k]) - static_cast<double>(old.row(b)[k]);
                            }));
 
+    const popart_scale scale = detail::follow_returns(critic, options, normalizer, target, mask);
     ragged_buffer<T> value, d_value, old_part, target_part;
     std::vector<std::uint32_t> count, group;
     std::vector<double> weight;
@@ -90,6 +127,7 @@ critic_update_report update_critic(C& critic, trajectories<P>& t, const critic_u
             const std::span<const std::uint32_t> length = lengths(batch);
             detail::gather(old, pick, length, old_part);
             detail::gather(target, pick, length, target_part);
+            scale.normalize(old_part.view(), part_mask), scale.normalize(target_part.view(), part_mask);
             value.assign(length);
             d_value.assign(length);
             count.resize(size);

@@ -1,12 +1,29 @@
 #include "rlgaf/discriminator/loss/bce.hpp"
-#include "support/discriminator_checks.hpp"
+#include "support/pointwise_checks.hpp"
 
 using namespace rlgaf_test;
 using rlgaf::bce;
 
 TEST_CASE("bce keeps the promises of a discriminator loss") {
-    check_discriminator_loss(
-        "bce", [](dice& d) { return bce{.smooth_real = d.uniform(0, 0.4), .smooth_fake = d.uniform(0, 0.4)}; });
+    const auto any = [](dice& d) { return bce{.smooth_real = d.uniform(0, 0.4), .smooth_fake = d.uniform(0, 0.4)}; };
+    check_discriminator_loss("bce", any);
+    check_pointwise_loss("bce", any);
+}
+
+TEST_CASE("The optimum of bce is the log density ratio; smoothing shrinks it as the sheet says") {
+    const two_distributions both{{0.7, 0.3}, {0.2, 0.8}};
+    both.check_optimum(bce{}, [](double u) { return std::log(u); });
+    both.check_optimum(bce{.smooth_real = 0.1, .smooth_fake = 0.05},
+                       [](double u) { return std::log((0.9 * u + 0.05) / (0.1 * u + 0.95)); });
+    REQUIRE(bce{}.neutral_score() == 0);
+    REQUIRE(gap(bce{.smooth_real = 0.1, .smooth_fake = 0.05}.neutral_score(), std::log(0.95 / 1.05)) < 1e-15);
+}
+
+TEST_CASE("bce with weights of the rows") {
+    const score_result r = run_weighted(bce{}, weighted_scores{{{0, 1, 2}, {0}, {}}, {0.5, 0, 0.25}, {-1}});
+    REQUIRE(gap(r.stats.loss, 0.5 * std::log(2) + 0.25 * 0.12692801104297250 - std::log(2)) < 1e-15);
+    REQUIRE(gap(r.d_real, {-0.25, 0, -0.25 * 0.11920292202211755}) < 1e-15);
+    REQUIRE(gap(r.d_fake, {-0.5}) < 1e-15);
 }
 
 TEST_CASE("bce on three scores a side: the sheet's golden vectors") {

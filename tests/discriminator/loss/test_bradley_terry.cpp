@@ -8,7 +8,8 @@ TEST_CASE("bradley_terry keeps the promises of a discriminator loss") {
     check_discriminator_loss("bradley_terry", [](dice& d) {
         return bradley_terry{.margin = d.normal(),
                              .centering = d.chance(0.5) ? 0 : d.uniform(0, 0.1),
-                             .score_penalty = d.chance(0.5) ? 0 : d.uniform(0, 0.1)};
+                             .score_penalty = d.chance(0.5) ? 0 : d.uniform(0, 0.1),
+                             .noise = d.chance(0.5) ? 0 : d.uniform(0, 0.9)};
     });
 }
 
@@ -19,6 +20,8 @@ TEST_CASE("bradley_terry on three pairs: the sheet's golden vectors") {
                  {0.025286, 0.281845, 0.191481});
     check_scores(bradley_terry{.centering = 0.01, .score_penalty = 0}, 0.707336, {-0.009142, -0.254842, -0.147389},
                  {0.022475, 0.257508, 0.152722});
+    check_scores(bradley_terry{.score_penalty = 0, .noise = 0.1}, 0.686011, {-0.014937, -0.206592, -0.136285},
+                 {0.014937, 0.206592, 0.136285});
     // PRISM's penalty, c (s_t^2 + s_k^2) / 2 with c = 0.3: mean of the squares' half sums is (5 + 0.74 + 0.1) / 6.
     const double push[] = {0.015809, 0.256175, 0.150055};
     const score_case s = sheet_scores();
@@ -64,6 +67,27 @@ TEST_CASE("bradley_terry with saturated scores: finite, and still pushing where 
     REQUIRE(wrong.stats.accuracy == 0);
 }
 
+TEST_CASE("bradley_terry with noise is -log(noise / 2 + (1 - noise) sigmoid), and forgives what looks mislabelled") {
+    for (const double noise : {1e-12, 1e-3, 0.1, 0.5, 0.999})
+        for (double gap_of_scores = -49; gap_of_scores < 50; gap_of_scores += 0.7) {
+            CAPTURE(noise, gap_of_scores);
+            const score_result r = run(bradley_terry{.score_penalty = 0, .noise = noise}, {{gap_of_scores}, {0}, {0}});
+            const double s = 1 / (1 + std::exp(-gap_of_scores)), p = noise / 2 + (1 - noise) * s;
+            REQUIRE(gap(r.stats.loss, -std::log(p)) < 1e-13 * (1 + std::abs(gap_of_scores)));
+            REQUIRE(gap(r.d_real[0], -(1 - noise) * s / (1 + std::exp(gap_of_scores)) / p) < 1e-13);
+            REQUIRE(r.d_fake[0] == -r.d_real[0]);
+        }
+    const bradley_terry loss{.score_penalty = 0, .noise = 0.1};
+    REQUIRE(std::abs(run(loss, {{-30}, {0}, {0}}).d_real[0]) < 1e-11);  // without noise: 1
+    const score_result wrong = run(loss, {{-1e4}, {1e4}, {0}}), right = run(loss, {{1e4}, {-1e4}, {0}});
+    REQUIRE(gap(wrong.stats.loss, -std::log(0.05)) < 1e-12);
+    REQUIRE(gap(right.stats.loss, -std::log(0.95)) < 1e-12);
+    REQUIRE(wrong.d_real[0] == 0);
+    REQUIRE(right.d_real[0] == 0);
+    REQUIRE(run(loss, {{20}, {0}, {0}}).d_real[0] < 0);
+    REQUIRE(std::isfinite(run(bradley_terry{.noise = 1e-310}, {{-1e4}, {1e4}, {0}}).stats.loss));
+}
+
 TEST_CASE("bradley_terry: ties, no samples, and a demonstration without a sample") {
     const score_result tie = run(bradley_terry{.score_penalty = 0}, {{1}, {1}, {0}});
     REQUIRE(gap(tie.stats.loss, std::log(2)) < 1e-15);
@@ -83,6 +107,8 @@ TEST_CASE("bradley_terry needs pairs, and refuses options out of range by name")
             "rlgaf::bradley_terry: matching.real_of_fake: expected 1 elements, got 0");
     for (const double x : {infinity, -infinity, not_a_number})
         REQUIRE(refuses(bradley_terry{.margin = x}, "bradley_terry", "margin"));
+    for (const double x : {-0.1, 1.0, not_a_number})
+        REQUIRE(refuses(bradley_terry{.noise = x}, "bradley_terry", "noise"));
     for (const double x : {-0.1, not_a_number}) {
         REQUIRE(refuses(bradley_terry{.centering = x}, "bradley_terry", "centering"));
         REQUIRE(refuses(bradley_terry{.score_penalty = x}, "bradley_terry", "score_penalty"));

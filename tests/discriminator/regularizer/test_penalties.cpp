@@ -58,9 +58,8 @@ void check_penalty(const std::string& name, Make&& make) {
 TEST_CASE("input penalties: slopes by finite differences, accumulation, shapes") {
     check_penalty("r1", [](dice& d) { return r1{.gamma = d.uniform(0, 10)}; });
     check_penalty("r2", [](dice& d) { return r2{.gamma = d.uniform(0, 10)}; });
-    check_penalty("gradient_penalty", [](dice& d) {
-        return gradient_penalty{.lambda = d.uniform(0, 10), .one_sided = d.chance(0.5)};
-    });
+    check_penalty("gradient_penalty",
+                  [](dice& d) { return gradient_penalty{.lambda = d.uniform(0, 10), .one_sided = d.chance(0.5)}; });
     check_penalty("wgan_div", [](dice& d) { return wgan_div{.k = d.uniform(0, 3), .power = d.uniform(1.5, 6)}; });
     check_penalty("dragan", [](dice& d) { return dragan{.lambda = d.uniform(0, 10)}; });
 }
@@ -91,7 +90,8 @@ TEST_CASE("approximate_r1: derivatives of both scores, float and double, and r1 
         std::vector<double> ds(s.size(), 1), dm(s.size(), 1);
         penalty_stats stats;
         REQUIRE(allocations_of([&] {
-                    stats = penalty(std::span<const double>(s), std::span<const double>(m), std::span(ds), std::span(dm));
+                    stats =
+                        penalty(std::span<const double>(s), std::span<const double>(m), std::span(ds), std::span(dm));
                 }) == 0);
         const auto value = [&] {
             std::vector<double> a(s.size()), b(s.size());
@@ -116,7 +116,8 @@ TEST_CASE("approximate_r1: derivatives of both scores, float and double, and r1 
     REQUIRE(gap(stats.norm, 3) < 1e-12);
     const std::vector<double> none;
     std::vector<double> empty;
-    REQUIRE(approximate_r1{}(std::span<const double>(none), std::span<const double>(none), std::span(empty), std::span(empty))
+    REQUIRE(approximate_r1{}(std::span<const double>(none), std::span<const double>(none), std::span(empty),
+                             std::span(empty))
                 .loss == 0);
 }
 

@@ -24,7 +24,8 @@ struct weights {
             for (T& v : *x) v = static_cast<T>(d.normal());
     }
     std::vector<parameter_block<T>> blocks() {
-        return {{"embedding", {3, 2}, table, d_table}, {"matrix", {4, 3}, matrix, d_matrix}, {"bias", {3}, bias, d_bias}};
+        return {
+            {"embedding", {3, 2}, table, d_table}, {"matrix", {4, 3}, matrix, d_matrix}, {"bias", {3}, bias, d_bias}};
     }
 };
 

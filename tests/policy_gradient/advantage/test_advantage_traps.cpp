@@ -2,9 +2,12 @@
 #include "policy_gradient/advantage/row_arrays.hpp"
 #include "rlgaf/policy_gradient/advantage/gae.hpp"
 #include "rlgaf/policy_gradient/advantage/gdpo.hpp"
+#include "rlgaf/policy_gradient/advantage/gpg.hpp"
 #include "rlgaf/policy_gradient/advantage/grpo.hpp"
+#include "rlgaf/policy_gradient/advantage/max_second.hpp"
 #include "rlgaf/policy_gradient/advantage/opo.hpp"
 #include "rlgaf/policy_gradient/advantage/optimal_token_baseline.hpp"
+#include "rlgaf/policy_gradient/advantage/pkpo.hpp"
 #include "rlgaf/policy_gradient/advantage/process_grpo.hpp"
 #include "rlgaf/policy_gradient/advantage/reinforce.hpp"
 #include "rlgaf/policy_gradient/advantage/reinforce_plus_plus.hpp"
@@ -248,4 +251,54 @@ TEST_CASE("a step is constant when its rows earn the same in sum, wherever it is
     REQUIRE(shares() == std::vector<double>{1, 1, 1});
     c.token[0][0] = 1.5;
     REQUIRE(shares() == std::vector<double>{0, 0, 0});
+}
+
+TEST_CASE("trap: a constant reward of 1e6 beside a real one must not make the group look constant") {
+    // What the estimators give without it, they give with it: to the digits that a sum of that size leaves.
+    const auto with_constant = [](advantage_case c, double constant) {
+        c.outcome.push_back(std::vector<double>(c.shape.size(), constant));
+        return c;
+    };
+    const auto check = [&](const auto& estimator, const advantage_case& c, double tolerance) {
+        const table plain = plainly(estimator, c);
+        REQUIRE(gap(plain, zeros(c.shape)) > 0.1);
+        for (const double constant : {1e6, -1e6, 3e7}) {
+            const advantage_case other = with_constant(c, constant);
+            REQUIRE(gap(plainly(estimator, other), plain) < tolerance);
+            REQUIRE(run(estimator, other).stats.constant_groups == run(estimator, c).stats.constant_groups);
+        }
+    };
+    advantage_case c = one_token_rows({0, 1, 0.5, 0.25, 2, 2, 2, -1});
+    c.group = {0, 1, 0, 1, 0, 2, 2, 1};
+    c.groups = 3;
+    for (const reward_scale scale : {reward_scale::group, reward_scale::batch, reward_scale::none})
+        check(grpo{.scale = scale}, c, 1e-7);
+    check(rloo{}, c, 1e-7);
+    check(opo{}, c, 1e-7);
+    check(gdpo{}, c, 1e-7);
+    check(process_grpo{}, c, 1e-7);
+    check(gpg{.scale = true}, c, 1e-7);
+    check(max_second{.scale = true}, c, 1e-7);
+    check(pkpo{.k = 2}, c, 1e-7);
+    check(reinforce_plus_plus{.group_baseline = true, .group_size = 0}, c, 1e-7);
+    check(reinforce_plus_plus{}, c, 1e-7);
+    check(reinforce{}, c, 1e-7);
+}
+
+TEST_CASE("trap: rewards that cancel, and noise beside a constant, are still no signal") {
+    // R and -R: what is left is rounding. One constant reward with the rounding of single precision: no signal either.
+    const std::vector<double> r = {0.1, 0.7, -0.3, 1e3 + 1.0 / 3};
+    advantage_case c = one_token_rows(r);
+    c.outcome.push_back({-0.1, -0.7, 0.3, -1e3 - 1.0 / 3});
+    c.outcome.push_back(std::vector<double>(4, 0.1));
+    advantage_case noise = one_token_rows({1e6, 1e6 + 0.0625, 1e6, 1e6 - 0.0625});
+    noise.outcome.push_back({3, 3, 3, 3});
+    for (const advantage_case& silent : {c, noise})
+        for_each_group_estimator([&](const char* name, const auto& estimator) {
+            if (std::string(name) == "rloo" || std::string(name) == "opo" || std::string(name) == "gdpo" ||
+                std::string(name) == "optimal_token_baseline")
+                return;  // they do not divide by a spread, or judge each reward alone
+            CAPTURE(name);
+            REQUIRE(all_zero(plainly(estimator, silent)));
+        });
 }

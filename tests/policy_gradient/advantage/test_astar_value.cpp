@@ -59,8 +59,8 @@ TEST_CASE("astar_value does not overflow, and a constant is its own value exactl
 
 TEST_CASE("astar_value refuses a temperature out of range by name") {
     const std::vector<double> reward = {1};
-    for (const double x : {0.0, -1.0, not_a_number})
+    for (const double x : {0.0, -1.0, infinity, not_a_number})
         REQUIRE(message_of<rlgaf::option_error>([&] {
                     astar_value(reward, x);
-                }).starts_with("rlgaf::astar_value: .temperature: expected positive, got "));
+                }).starts_with("rlgaf::astar_value: .temperature: expected finite and positive, got "));
 }

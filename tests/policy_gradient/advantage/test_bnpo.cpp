@@ -127,6 +127,17 @@ TEST_CASE("bnpo without a bound on the weight still gives groups that always or 
     REQUIRE(r.stats.constant_groups == 0.4);
 }
 
+TEST_CASE("bnpo without a bound on the weight, where the density is too small for a number: 0 stays 0") {
+    // 6000 groups of one row, all of them 0.5 but one: its density is below exp(-1500).
+    std::vector<double> reward(6000, 0.5);
+    reward[17] = 0.9;
+    advantage_case c = one_token_rows(reward);
+    for (std::size_t i = 0; i < reward.size(); ++i) c.group[i] = static_cast<std::uint32_t>(i);
+    c.groups = reward.size();
+    const advantage_result r = run(bnpo{.max_weight = infinity}, c);
+    REQUIRE(gap(r.advantage, zeros(c.shape)) == 0);
+}
+
 TEST_CASE("bnpo scales rewards to [0, 1], and one outside counts as the bound") {
     advantage_case plain = groups_of_four({1, 2, 3}), scaled = plain;
     for (double& r : scaled.outcome[0]) r = r > 0.5 ? 10 : -10;

@@ -1,22 +1,7 @@
-#include <algorithm>
-
 #include "rlgaf/policy_gradient/advantage/ordered_groups.hpp"
 #include "support/advantage_checks.hpp"
 
 using namespace rlgaf_test;
-
-TEST_CASE("heap_sort sorts, whatever the order and the number") {
-    dice d(11);
-    for (std::size_t n = 0; n < 200; ++n) {
-        std::vector<double> key;
-        for (std::size_t i = 0; i < n; ++i) key.push_back(static_cast<double>(d.below(1 + n / 3)));
-        const auto less = [&](std::size_t i, std::size_t j) { return key[i] != key[j] ? key[i] < key[j] : i < j; };
-        std::vector<std::size_t> x = d.permutation(n), y = x;
-        rlgaf::detail::heap_sort(std::span(x), less);
-        std::sort(y.begin(), y.end(), less);
-        REQUIRE(x == y);
-    }
-}
 
 TEST_CASE("ordered groups go from the worst row to the best, equal rewards in the order of their rows") {
     const std::vector<std::uint32_t> id = {2, 0, 2, 0, 2, 1, 2};

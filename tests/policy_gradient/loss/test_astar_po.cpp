@@ -82,7 +82,7 @@ TEST_CASE("astar_po lets NaN show in what is not masked") {
 }
 
 TEST_CASE("astar_po refuses options out of range by name") {
-    for (const double x : {0.0, -0.1, -infinity, not_a_number})
+    for (const double x : {0.0, -0.1, infinity, -infinity, not_a_number})
         REQUIRE(refuses(astar_po{.beta = x}, "astar_po", "beta"));
     REQUIRE_NOTHROW(astar_po{}.check());
     REQUIRE_THROWS_AS(run_token(astar_po{.beta = 0}, 0, 0, 1), rlgaf::option_error);

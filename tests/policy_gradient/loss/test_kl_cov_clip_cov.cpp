@@ -474,6 +474,7 @@ TEST_CASE("kl_cov and clip_cov refuse options out of range by name") {
         REQUIRE(refuses(clip_cov{.fraction = x}, "clip_cov", "fraction"));
         REQUIRE(refuses(clip_cov{.clip_low = x}, "clip_cov", "clip_low"));
     }
+    REQUIRE(refuses(kl_cov{.coefficient = infinity}, "kl_cov", "coefficient"));
     for (const double x : {-0.1, not_a_number}) {
         REQUIRE(refuses(kl_cov{.coefficient = x}, "kl_cov", "coefficient"));
         REQUIRE(refuses(clip_cov{.clip_high = x}, "clip_cov", "clip_high"));

@@ -190,11 +190,11 @@ TEST_CASE("vespo and topr let NaN show in what is not masked") {
 }
 
 TEST_CASE("vespo refuses options out of range by name") {
-    for (const double x : {-0.1, -infinity, not_a_number}) {
+    for (const double x : {-0.1, infinity, -infinity, not_a_number}) {
         REQUIRE(refuses(vespo{.k_positive = x}, "vespo", "k_positive"));
         REQUIRE(refuses(vespo{.k_negative = x}, "vespo", "k_negative"));
     }
-    for (const double x : {0.0, -0.1, -infinity, not_a_number}) {
+    for (const double x : {0.0, -0.1, infinity, -infinity, not_a_number}) {
         REQUIRE(refuses(vespo{.lambda_positive = x}, "vespo", "lambda_positive"));
         REQUIRE(refuses(vespo{.lambda_negative = x}, "vespo", "lambda_negative"));
     }

@@ -19,8 +19,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Source:  Miyato et al. 2018, arXiv 1802.05957.
 struct spectral_norm {
     using role = role::weight_constraint;
-    double norm = 1;                ///< positive, finite
-    bool embeddings = false;        ///< also tables whose block is called "embedding"
+    double norm = 1;                  ///< positive, finite
+    bool embeddings = false;          ///< also tables whose block is called "embedding"
     std::uint64_t first_rounds = 20;  ///< of power iteration, when a matrix is seen for the first time
 
     struct state {
@@ -67,9 +67,9 @@ struct spectral_norm {
                 for (std::size_t i = 0; i < m.raw.size(); ++i)
                     along += static_cast<double>(gradients[i]) * m.raw[i] / m.sigma;
                 for (std::size_t i = 0; i < m.raw.size(); ++i)
-                    gradients[i] = static_cast<T>(norm / m.sigma *
-                                                  (static_cast<double>(gradients[i]) -
-                                                   along * m.u[i / columns] * m.v[i % columns]));
+                    gradients[i] = static_cast<T>(
+                        norm / m.sigma *
+                        (static_cast<double>(gradients[i]) - along * m.u[i / columns] * m.v[i % columns]));
             }
             for (std::size_t i = 0; i < m.raw.size(); ++i) values[i] = static_cast<T>(m.raw[i]);
         });
@@ -116,7 +116,8 @@ private:
     }
     template <class Values>
     void show(const state::matrix& m, const Values& values) const {
-        for (std::size_t i = 0; i < values.size(); ++i) values[i] = shown<std::remove_cvref_t<decltype(values[0])>>(m, i);
+        for (std::size_t i = 0; i < values.size(); ++i)
+            values[i] = shown<std::remove_cvref_t<decltype(values[0])>>(m, i);
     }
     static void iterate(state::matrix& m) {
         const std::size_t columns = m.v.size();

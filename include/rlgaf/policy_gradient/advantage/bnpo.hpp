@@ -85,8 +85,8 @@ private:
         const double log_norm = std::lgamma(alpha) + std::lgamma(beta) - std::lgamma(alpha + beta);
         for (std::size_t g = 0; g < p.size(); ++g)
             if (p[g] > 0 && p[g] < 1)
-                weight[g] = std::fmin(
-                    max_weight, std::exp(log_norm - (alpha - 1) * std::log(p[g]) - (beta - 1) * std::log1p(-p[g])));
+                weight[g] = std::fmin(max_weight, std::exp(std::fmin(700, log_norm - (alpha - 1) * std::log(p[g]) -
+                                                                              (beta - 1) * std::log1p(-p[g]))));
     }
 };
 

@@ -54,8 +54,10 @@ struct gae {
                                      [=](std::size_t k) { return n > 0 ? row[k] + v[k] : v[k]; });
             row += n;
         }
-        const moments m = detail::write_rows(gain.data(), work.index, whiten, variance, terms.mask, advantage);
-        return {m.mean, m.deviation(), detail::same_rewards(terms, advantage, work.b)};
+        const detail::step_spread spread = detail::spread_of_rewards(terms, advantage, work.b);
+        const moments m =
+            detail::write_rows(gain.data(), work.index, whiten, variance, terms.mask, advantage, spread.size);
+        return {m.mean, m.deviation(), spread.same};
     }
 };
 

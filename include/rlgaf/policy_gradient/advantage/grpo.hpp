@@ -13,7 +13,8 @@ enum class reward_scale {
 /// Formula: A_i = (R_i - mean_g) / (deviation_g + epsilon), the same on every unmasked token; deviation with Bessel.
 ///          Several rewards are centred each on the rows that it applies to, summed, then scaled.
 /// Shapes:  advantage [B, length], overwritten; masked tokens get 0.
-/// Degenerate: a group of one, a group of equal rewards, a row without a reward: 0 (peers: the raw reward, or noise).
+/// Degenerate: a group of one, a group of equal rewards, a row without a reward: 0 (peers: the raw reward, or noise). A
+///          reward that is constant in a group, however large, does not hide the others.
 /// Errors:  shape_error; option_error.
 /// Needs:   rows of a group answer the same prompt; for a policy without prompts any rows do.
 /// Source:  Shao et al. 2024, arXiv 2402.03300, section 4.1.2; none: Liu et al. 2025, arXiv 2503.20783;
@@ -51,12 +52,11 @@ struct grpo {
                 squares[g] = 0;
             }
         }
-        const moments all = moments_of(work.c);
-        const double batch_deviation = is_constant(all.deviation(), all.mean) ? 0 : all.deviation();
+        const double batch_deviation = moments_of(work.c).deviation();  // where a group varies, so do all rows
         for (std::size_t i = 0; i < rows; ++i) {
             const double group_deviation = squares[terms.group.id[i]];
             const double deviation = scale == reward_scale::batch ? batch_deviation : group_deviation;
-            if (is_nan(&work.a[i]) || group_deviation == 0 || deviation == 0)
+            if (is_nan(&work.a[i]) || group_deviation == 0)
                 work.a[i] = 0;
             else if (scale != reward_scale::none)
                 work.a[i] /= deviation + epsilon;

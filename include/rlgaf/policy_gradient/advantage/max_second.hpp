@@ -24,14 +24,12 @@ struct max_second {
                                const ragged_view<T>& advantage) const {
         check();
         return detail::estimate_by_order(
-            terms, work, advantage, "max_second", [this](std::span<const double> reward, std::span<double> out) {
+            terms, work, advantage, "max_second",
+            [this](std::span<const double> reward, std::span<double> out, bool constant) {
                 const std::size_t n = reward.size();
                 if (n < 2) return;
                 out[n - 1] = centred(reward[n - 1], reward[n - 2]);
-                if (scale) {
-                    const moments m = moments_of(reward);
-                    out[n - 1] = is_constant(m.deviation(), m.mean) ? 0 : out[n - 1] / (m.deviation() + epsilon);
-                }
+                if (scale) out[n - 1] = constant ? 0 : out[n - 1] / (moments_of(reward).deviation() + epsilon);
             });
     }
 };

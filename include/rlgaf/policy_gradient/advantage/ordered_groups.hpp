@@ -1,28 +1,9 @@
 #pragma once
-#include <utility>
-
+#include "rlgaf/math/sort.hpp"
 #include "rlgaf/policy_gradient/advantage/row_reward.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 namespace detail {
-
-/// Sorts in place without memory of its own, always the same way. `less` must be a strict total order.
-/// Source: Williams 1964 (heapsort).
-template <class Less>
-void heap_sort(std::span<std::size_t> x, Less&& less) {
-    const auto sink = [&](std::size_t parent, std::size_t size) {
-        for (std::size_t child; (child = 2 * parent + 1) < size; parent = child) {
-            if (child + 1 < size && less(x[child], x[child + 1])) ++child;
-            if (!less(x[parent], x[child])) return;
-            std::swap(x[parent], x[child]);
-        }
-    };
-    for (std::size_t i = x.size() / 2; i-- > 0;) sink(i, x.size());
-    for (std::size_t n = x.size(); n-- > 1;) {
-        std::swap(x[0], x[n]);
-        sink(0, n);
-    }
-}
 
 /// How many groups were seen, and how many of them teach nothing.
 struct group_tally {
@@ -33,9 +14,12 @@ struct group_tally {
 /// Calls estimate(reward, advantage) for every group that has rows: `reward` ascends from the worst row to the best,
 /// `advantage` (all 0) is for the same rows. Equal rewards stand in the order of their rows.
 /// work.a [B]: on entry the rewards, NaN for rows that are out; on return the advantages, 0 for those.
-/// work.b, work.c and work.index are overwritten. A group is constant if all its rewards, or advantages, are equal.
+/// work.b, work.c and work.index are overwritten. A group is constant if all its rewards, or advantages, are equal, as
+/// judged by their mean, or by scale [groups] (see center_rewards) where that is smaller. An estimate that takes a third
+/// argument is told so.
 template <class F>
-void for_each_ordered_group(const groups& group, workspace& work, group_tally& tally, F&& estimate) {
+void for_each_ordered_group(const groups& group, workspace& work, group_tally& tally, F&& estimate,
+                            std::span<const double> scale = {}) {
     std::vector<double>&value = work.a, &reward = work.b, &advantage = work.c;
     std::vector<std::size_t>& order = work.index;
     order.clear();
@@ -54,12 +38,17 @@ void for_each_ordered_group(const groups& group, workspace& work, group_tally& t
         while (last < rows && group.id[order[last]] == group.id[order[first]]) ++last;
         const std::span<const double> r(reward.data() + first, last - first);
         const std::span<double> a(advantage.data() + first, last - first);
-        estimate(r, a);
         const moments earned = moments_of(r);
+        const double own = std::abs(earned.mean), size = scale.empty() ? own : scale[group.id[order[first]]];
+        const bool constant = is_constant(earned.deviation(), std::fmin(own, size));
+        if constexpr (requires { estimate(r, a, constant); })
+            estimate(r, a, constant);
+        else
+            estimate(r, a);
         bool same = true;
         for (const double v : a) same = same && v == a[0];
         tally.filled += 1;
-        tally.constant += same || is_constant(earned.deviation(), earned.mean);
+        tally.constant += same || constant;
     }
     value.assign(value.size(), 0.0);
     for (std::size_t k = 0; k < rows; ++k) value[order[k]] = advantage[k];
@@ -70,15 +59,11 @@ template <class T, class F>
 advantage_stats estimate_by_order(const advantage_terms<T>& terms, workspace& work, const ragged_view<T>& advantage,
                                   const char* function, F&& estimate) {
     check_advantage_terms(terms, advantage, function);
-    work.a.assign(advantage.rows(), std::numeric_limits<double>::quiet_NaN());
-    for_each_row_reward(terms, [&](auto&& reward_of) {
-        for (std::size_t i = 0; i < work.a.size(); ++i) {
-            const double r = reward_of(i);
-            if (!is_nan(&r)) work.a[i] = is_nan(&work.a[i]) ? r : work.a[i] + r;
-        }
-    });
+    center_rewards(terms, advantage.rows(), false, work);
+    work.a.assign(work.c.begin(), work.c.end());
+    work.d.assign(work.b.begin(), work.b.end());
     group_tally tally;
-    for_each_ordered_group(terms.group, work, tally, estimate);
+    for_each_ordered_group(terms.group, work, tally, estimate, work.d);
     return finish_rows(std::span<const double>(work.a), terms.mask, advantage, tally.share());
 }
 

@@ -27,7 +27,11 @@ struct process_grpo {
         check();
         detail::check_advantage_terms(terms, advantage, "process_grpo");
         std::vector<double>&mean = work.a, &deviation = work.b, &steps = work.c, &members = work.d;
-        for (std::vector<double>* x : {&mean, &deviation, &steps, &members}) x->assign(terms.group.count, 0.0);
+        detail::center_rewards(terms, advantage.rows(), false, work);
+        members.resize(2 * terms.group.count);
+        double* const size = members.data() + terms.group.count;  // what a group's spread is judged by
+        for (std::size_t g = 0; g < terms.group.count; ++g) size[g] = work.b[g], members[g] = 0;
+        for (std::vector<double>* x : {&mean, &deviation, &steps}) x->assign(terms.group.count, 0.0);
         work.e.resize(detail::all_tokens(advantage));  // rewards, then what they are above the mean, row by row
         work.index.resize(advantage.rows());
         double* row = work.e.data();
@@ -59,7 +63,7 @@ struct process_grpo {
         double constant = 0, filled = 0;
         for (std::size_t g = 0; g < terms.group.count; ++g) {
             deviation[g] = members[g] > 1 ? std::sqrt(deviation[g] / (steps[g] - 1)) : 0;
-            if (is_constant(deviation[g], mean[g])) deviation[g] = 0;
+            if (is_constant(deviation[g], std::fmin(size[g], std::abs(mean[g])))) deviation[g] = 0;
             filled += members[g] > 0;
             constant += members[g] > 0 && deviation[g] == 0;
         }

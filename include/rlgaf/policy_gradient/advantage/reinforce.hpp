@@ -75,10 +75,10 @@ struct reinforce {
                 memory.weight = ema_decay * memory.weight + (1 - ema_decay);
             }
         }
-        const bool constant = returns.count > 0 && is_constant(returns.deviation(), returns.mean);
+        const double constant = detail::same_rewards(terms, advantage, work.b);
         if (flat) {  // every token of a row has the same return
             for (double& v : work.a) v = is_nan(&v) ? 0 : centred(v, b);
-            return detail::finish_rows(std::span<const double>(work.a), terms.mask, advantage, constant ? 1 : 0);
+            return detail::finish_rows(std::span<const double>(work.a), terms.mask, advantage, constant);
         }
         for (std::size_t i = 0; i < rows; ++i) {
             const auto out = advantage.row(i);
@@ -88,7 +88,7 @@ struct reinforce {
                     centred(to_go, baseline == reinforce_baseline::per_step ? work.d[t] / work.e[t] : b));
             });
         }
-        return detail::summarize(advantage, terms.mask, constant ? 1 : 0);
+        return detail::summarize(advantage, terms.mask, constant);
     }
 };
 

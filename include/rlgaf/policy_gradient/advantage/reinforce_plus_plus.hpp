@@ -35,7 +35,7 @@ struct reinforce_plus_plus {
         check();
         detail::check_token_rewards(terms, advantage, "reinforce_plus_plus");
         const std::size_t rows = advantage.rows();
-        double constant = 0;
+        double constant = 0, size = std::numeric_limits<double>::infinity();
         if (group_baseline) {
             detail::center_rewards(terms, rows, false, work);
             constant = detail::find_constant_groups(terms.group, work);
@@ -56,8 +56,11 @@ struct reinforce_plus_plus {
             }
             next += count[i];
         }
-        if (!group_baseline) constant = detail::same_rewards(terms, advantage, work.a);
-        const moments m = detail::write_rows(x.data(), count, true, variance, terms.mask, advantage);
+        if (!group_baseline) {
+            const detail::step_spread spread = detail::spread_of_rewards(terms, advantage, work.a);
+            constant = spread.same, size = spread.size;
+        }
+        const moments m = detail::write_rows(x.data(), count, true, variance, terms.mask, advantage, size);
         return {m.mean, m.deviation(), constant};
     }
 };

@@ -73,19 +73,37 @@ void for_each_return(const advantage_terms<T>& terms, std::size_t i, std::size_t
     }
 }
 
-/// 1 if all rows of the step with a reward earn the same in sum, else 0: what estimators that know no groups report.
+/// What estimators that know no groups make of the step's rewards.
+struct step_spread {
+    double size;  ///< what a spread is judged by: the largest |mean| of the rewards that vary, infinity where none does
+    double same;  ///< 1 if all rows with a reward earn the same in sum, else 0
+};
+/// `total` is scratch.
+template <class T>
+step_spread spread_of_rewards(const advantage_terms<T>& terms, const ragged_view<T>& advantage,
+                              std::vector<double>& total) {
+    double size = -1;
+    const auto see = [&size](const moments& m) {
+        if (!is_constant(m.deviation(), m.mean)) size = std::fmax(size, std::abs(m.mean));
+    };
+    const bool stepwise = !terms.reward.token.empty();
+    total.assign(advantage.rows(), std::numeric_limits<double>::quiet_NaN());
+    for (std::size_t i = 0; i < advantage.rows(); ++i)
+        if (has_token(advantage, terms.mask, i))
+            total[i] = stepwise ? masked_row_sum(terms.reward.token, terms.mask, i) : 0;
+    if (stepwise) see(moments_of(total));
+    for (std::size_t i = 0; i < advantage.rows() && !terms.reward.outcome.empty(); ++i) {
+        const double outcome = outcome_of(terms.reward, i);
+        if (!is_nan(&outcome) || !stepwise) total[i] += outcome;
+    }
+    for (const outcome_reward& r : terms.reward.outcome) see(moments_of(r.value));
+    if (size < 0) size = std::numeric_limits<double>::infinity();
+    const moments m = moments_of(total);
+    return {size, m.count > 0 && is_constant(m.deviation(), size) ? 1.0 : 0.0};
+}
 template <class T>
 double same_rewards(const advantage_terms<T>& terms, const ragged_view<T>& advantage, std::vector<double>& total) {
-    total.assign(advantage.rows(), std::numeric_limits<double>::quiet_NaN());
-    for (std::size_t i = 0; i < advantage.rows(); ++i) {
-        if (!has_token(advantage, terms.mask, i)) continue;
-        const bool stepwise = !terms.reward.token.empty();
-        const double outcome = terms.reward.outcome.empty() ? 0 : outcome_of(terms.reward, i);
-        total[i] =
-            stepwise ? masked_row_sum(terms.reward.token, terms.mask, i) + (is_nan(&outcome) ? 0 : outcome) : outcome;
-    }
-    const moments m = moments_of(total);
-    return m.count > 0 && is_constant(m.deviation(), m.mean) ? 1 : 0;
+    return spread_of_rewards(terms, advantage, total).same;
 }
 
 /// The unmasked tokens of row i, in order and one behind the other, to `out`; returns how many.
@@ -124,16 +142,19 @@ inline void sum_to_go(double* x, std::size_t n, double decay, double after) {
 }
 
 /// Writes rows of numbers that stand one behind the other, count[i] of them on the tokens of row i, which are 0 where that
-/// is 0. Whitened: mean 0, deviation 1; numbers that are all equal become exactly 0. Returns the moments of what is written.
+/// is 0. Whitened: mean 0, deviation 1; numbers that are all equal, to their own size or to `size` if that is smaller,
+/// become exactly 0. Returns the moments of what is written.
 template <class T>
 moments write_rows(const double* x, std::span<const std::size_t> count, bool whiten, variance_kind kind,
-                   const mask_view& mask, const ragged_view<T>& out) {
+                   const mask_view& mask, const ragged_view<T>& out, double size) {
     std::size_t ends[] = {0, 0};
     for (const std::size_t n : count) ends[1] += n;
     moments m = token_moments(ragged_view<const double>::packed(x, ends), {});
     const double variance = kind == variance_kind::bessel ? m.variance() : m.biased_variance();
     const double mean = whiten ? m.mean : 0;
-    const double scale = !whiten ? 1 : is_constant(m.deviation(), m.mean) ? 0 : 1 / std::sqrt(variance);
+    const double scale = !whiten                                                         ? 1
+                         : is_constant(m.deviation(), std::fmin(size, std::abs(m.mean))) ? 0
+                                                                                         : 1 / std::sqrt(variance);
     for (std::size_t i = 0; i < out.rows(); ++i) {
         if (count[i] == 0 || scale == 0)
             write_tokens(out, mask, i, [](std::size_t) { return 0; });

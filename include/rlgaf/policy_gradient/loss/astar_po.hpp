@@ -21,9 +21,12 @@ struct astar_po {
     using role = role::policy_loss;
     static constexpr bool row_separable = true;
     static constexpr bool needs_reference = true;
-    double beta = 1e-3;  ///< > 0
+    double beta = 1e-3;  ///< finite, > 0
 
-    void check() const { detail::check_option(beta > 0, "astar_po", "beta", "positive", beta); }
+    void check() const {
+        detail::check_option(beta > 0 && beta < std::numeric_limits<double>::infinity(), "astar_po", "beta",
+                             "finite and positive", beta);
+    }
 
     template <class T>
     policy_loss_stats operator()(const policy_terms<T>& terms, std::span<const double> row_weight,

@@ -23,11 +23,12 @@ struct kl_cov {
     using role = role::policy_loss;
     static constexpr bool row_separable = false;
     double fraction = 2e-4;  ///< of the unmasked tokens, in [0, 1]; 0: none. verl: 2e-4, the authors' script: 2e-3
-    double coefficient = 1;  ///< >= 0; the authors: 1, verl: 0.1 in its configuration
+    double coefficient = 1;  ///< finite, >= 0; the authors: 1, verl: 0.1 in its configuration
 
     void check() const {
         detail::check_option(fraction >= 0 && fraction <= 1, "kl_cov", "fraction", "in [0, 1]", fraction);
-        detail::check_option(coefficient >= 0, "kl_cov", "coefficient", "0 or positive", coefficient);
+        detail::check_option(coefficient >= 0 && coefficient < std::numeric_limits<double>::infinity(), "kl_cov",
+                             "coefficient", "finite, 0 or positive", coefficient);
     }
 
     template <class T>

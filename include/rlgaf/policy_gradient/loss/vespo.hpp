@@ -21,16 +21,20 @@ namespace rlgaf::inline RLGAF_ABI {
 struct vespo {
     using role = role::policy_loss;
     static constexpr bool row_separable = true;
-    double k_positive = 2;       ///< >= 0
-    double lambda_positive = 3;  ///< > 0
-    double k_negative = 3;       ///< >= 0
-    double lambda_negative = 2;  ///< > 0
+    double k_positive = 2;       ///< finite, >= 0
+    double lambda_positive = 3;  ///< finite, > 0
+    double k_negative = 3;       ///< finite, >= 0
+    double lambda_negative = 2;  ///< finite, > 0
 
     void check() const {
-        detail::check_option(k_positive >= 0, "vespo", "k_positive", "0 or positive", k_positive);
-        detail::check_option(lambda_positive > 0, "vespo", "lambda_positive", "positive", lambda_positive);
-        detail::check_option(k_negative >= 0, "vespo", "k_negative", "0 or positive", k_negative);
-        detail::check_option(lambda_negative > 0, "vespo", "lambda_negative", "positive", lambda_negative);
+        const auto in_range = [](const char* field, double x, bool zero) {
+            detail::check_option((zero ? x >= 0 : x > 0) && x < std::numeric_limits<double>::infinity(), "vespo", field,
+                                 zero ? "finite, 0 or positive" : "finite and positive", x);
+        };
+        in_range("k_positive", k_positive, true);
+        in_range("lambda_positive", lambda_positive, false);
+        in_range("k_negative", k_negative, true);
+        in_range("lambda_negative", lambda_negative, false);
     }
 
     template <class T>

@@ -1,0 +1,55 @@
+#pragma once
+#include "rlgaf/discriminator/matched_pairs.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// Pairwise loss with ties, whose odds against a win fall with the square root of the odds between the two.
+/// Formula: delta = real[real_of_fake[j]] - fake[j], Z = exp(delta / 2) + exp(-delta / 2) + nu:  p_win = exp(delta / 2) / Z,
+///          p_lose = exp(-delta / 2) / Z, p_tie = nu / Z.  L = mean over samples of
+///          likelihood: -(1 - tie) log p_win - tie log p_tie;   expected_reward: -(p_win + reward_of_tie p_tie).
+/// Shapes:  real [n_real], fake [n_fake]; K samples may share a demonstration.
+/// Adds:    with g_j = dL/ddelta: d_real[real_of_fake[j]] += g_j, d_fake[j] -= g_j, 1 / n_fake included;
+///          likelihood: -(1 - tie) (p_lose + p_tie / 2) + tie (p_win - p_lose) / 2;   expected_reward:
+///          -p_win (p_lose + p_tie / 2) + reward_of_tie p_tie (p_win - p_lose) / 2.
+/// Units:   nats, or rewards. Scores are fixed only up to a constant a prompt.
+/// Degenerate: no samples: loss 0, no gradient. nu = 0: there are no ties, the loss is that of bradley_terry.
+/// Errors:  shape_error; option_error.
+/// Source:  Davidson 1970, "On extending the Bradley-Terry model to accommodate ties in paired comparison experiments";
+///          the reward: Cai and Provilkov 2025, arXiv 2511.21667 (RARO).
+struct davidson {
+    using role = role::discriminator_loss;
+    double nu = 1;   ///< >= 0; at equal scores a tie has the probability nu / (2 + nu)
+    double tie = 0;  ///< in [0, 1): share of pairs labelled a tie, the others say that the demonstration wins
+    tie_objective objective = tie_objective::likelihood;
+    double reward_of_tie = 0.55;  ///< in [0, 1]; of the critic, with expected_reward
+
+    void check() const {
+        detail::check_option(nu >= 0 && nu < std::numeric_limits<double>::infinity(), "davidson", "nu",
+                             "0 or a positive number", nu);
+        detail::check_tie_options(objective, tie, reward_of_tie, nu > 0, "davidson");
+    }
+
+    template <class T>
+    discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
+                                        std::span<T> d_fake) const {
+        check();
+        const bool rewarded = objective == tie_objective::expected_reward;
+        const double log_nu = tie > 0 ? std::log(nu) : 0;
+        return detail::map_pairs(terms, d_real, d_fake, "davidson", [=, *this](double a, double b) {
+            const double gap = a - b, size = std::abs(gap), small = detail::exponential_decay(size / 2);
+            const double total = 1 + small * small + nu * small;  // Z exp(-size / 2)
+            const double less = small * small / total, tied = nu * small / total;
+            const double win = detail::choose(gap < 0, less, 1 / total),
+                         lose = detail::choose(gap < 0, 1 / total, less);
+            if (rewarded)
+                return detail::of_gap(-win - reward_of_tie * tied,
+                                      -win * (lose + tied / 2) + reward_of_tie * tied * (win - lose) / 2);
+            const double loss_of_win = std::log(total) - detail::choose(gap < 0, gap, 0.0);
+            const double loss_of_tie = std::log(total) + size / 2 - log_nu;
+            return detail::of_gap((1 - tie) * loss_of_win + tie * loss_of_tie,
+                                  -(1 - tie) * (lose + tied / 2) + tie * (win - lose) / 2);
+        });
+    }
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI

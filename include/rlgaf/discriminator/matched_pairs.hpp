@@ -1,0 +1,60 @@
+#pragma once
+#include "rlgaf/core/exponential.hpp"
+#include "rlgaf/discriminator/terms.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// What a loss with ties makes of the three probabilities: the demonstration wins, the sample wins, neither.
+enum class tie_objective : std::uint8_t {
+    likelihood,      ///< minus the log-probability of the label
+    expected_reward  ///< minus what a critic earns: 1 for the demonstration, reward_of_tie for neither
+};
+
+namespace detail {
+
+inline void check_tie_options(tie_objective objective, double tie, double reward_of_tie, bool has_ties,
+                              const char* component) {
+    check_option(tie >= 0 && tie < 1, component, "tie", "in [0, 1)", tie);
+    check_option(tie == 0 || (has_ties && objective == tie_objective::likelihood), component, "tie",
+                 "0 for a model without ties and with expected_reward", tie);
+    check_option(reward_of_tie >= 0 && reward_of_tie <= 1, component, "reward_of_tie", "in [0, 1]", reward_of_tie);
+}
+
+/// What a formula gives for one pair.
+struct matched_slopes {
+    double loss, real, fake;  ///< and its derivatives by the two scores
+};
+/// Of a loss of the gap alone.
+RLGAF_INLINE matched_slopes of_gap(double loss, double slope) noexcept { return {loss, slope, -slope}; }
+
+/// The mean of formula(score of the demonstration, score of the sample) over samples, with its gradient.
+/// The formula is arithmetic without branches if it is to become vector code. No samples: loss 0, no gradient.
+template <class T, class Formula>
+discriminator_loss_stats map_pairs(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
+                                   const char* function, Formula&& formula) {
+    discriminator_loss_stats stats = begin_discriminator_loss(terms, d_real, d_fake, function, true);
+    const std::size_t samples = terms.fake.size();
+    const double weight = 1 / static_cast<double>(samples);
+    lane_sum total;
+    double real[block_tokens], loss[block_tokens], slope[block_tokens];
+    for (std::size_t first = 0; first < samples; first += block_tokens) {
+        const std::size_t n = samples - first < block_tokens ? samples - first : block_tokens;
+        const std::uint32_t* const real_of = terms.pairs.real_of_fake.data() + first;
+        const T* const fake = terms.fake.data() + first;
+        T* const d = d_fake.data() + first;
+        for (std::size_t j = 0; j < n; ++j) real[j] = static_cast<double>(terms.real[real_of[j]]);
+        for (std::size_t j = 0; j < n; ++j) {
+            const matched_slopes pair = formula(real[j], static_cast<double>(fake[j]));
+            loss[j] = pair.loss;
+            slope[j] = weight * pair.real;
+            d[j] += static_cast<T>(weight * pair.fake);
+        }
+        for (std::size_t j = 0; j < n; ++j) d_real[real_of[j]] += static_cast<T>(slope[j]);
+        total.add(loss, n);
+    }
+    if (samples > 0) stats.loss = weight * total.total();
+    return stats;
+}
+
+}  // namespace detail
+}  // namespace rlgaf::inline RLGAF_ABI

@@ -1,0 +1,52 @@
+#pragma once
+#include "rlgaf/discriminator/terms.hpp"
+
+/// The loop that pointwise losses share: those that look at one score at a time. They say so by
+/// `static constexpr bool pointwise = true`, and they alone read terms.real_weight and terms.fake_weight: where these
+/// are given, the loss is the sum of w_i l_i and the gradient w_i l'_i, else every w_i is 1 / n of its side. A weight
+/// may be any number: learning from positive and unlabelled rows needs negative ones. NaN passes through.
+namespace rlgaf::inline RLGAF_ABI::detail {
+
+/// What the formula of a pointwise loss gives for a score.
+struct score_term {
+    double value, slope;
+};
+
+/// Sum of w_i formula(score_i).value; d_score += w_i formula(score_i).slope. `formula` is arithmetic and comparisons
+/// that are used once, so that compilers turn the loop into vector code.
+template <class T, class Formula>
+double score_side(std::span<const T> score, std::span<const double> weight, std::span<T> d_score, Formula formula) {
+    double loss[block_tokens], equal[block_tokens];
+    if (weight.empty())
+        for (double& w : equal) w = 1 / static_cast<double>(score.size());
+    lane_sum total;
+    for (std::size_t first = 0; first < score.size(); first += block_tokens) {
+        const std::size_t n = score.size() - first < block_tokens ? score.size() - first : block_tokens;
+        const T* const x = score.data() + first;
+        const double* const w = weight.empty() ? equal : weight.data() + first;
+        T* const d = d_score.data() + first;
+        for (std::size_t i = 0; i < n; ++i) {
+            const auto term = formula(static_cast<double>(x[i]));
+            loss[i] = w[i] * term.value;
+            d[i] += static_cast<T>(w[i] * term.slope);
+        }
+        total.add(loss, n);
+    }
+    return total.total();
+}
+
+/// A whole pointwise loss: `real` and `fake` map a double to a score_term.
+template <class T, class Real, class Fake>
+discriminator_loss_stats pointwise_loss(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
+                                        const char* function, Real real, Fake fake) {
+    discriminator_loss_stats stats = begin_discriminator_loss(terms, d_real, d_fake, function, false);
+    if (!terms.real_weight.empty())
+        check_size(terms.real_weight.size(), terms.real.size(), function, "terms.real_weight");
+    if (!terms.fake_weight.empty())
+        check_size(terms.fake_weight.size(), terms.fake.size(), function, "terms.fake_weight");
+    stats.loss = score_side(terms.real, terms.real_weight, d_real, real);
+    stats.loss += score_side(terms.fake, terms.fake_weight, d_fake, fake);
+    return stats;
+}
+
+}  // namespace rlgaf::inline RLGAF_ABI::detail

@@ -1,0 +1,179 @@
+#pragma once
+#include "rlgaf/core/error.hpp"
+#include "rlgaf/core/exponential.hpp"
+#include "rlgaf/core/scalar.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// D_f(expert || policy) = E_policy[f(u)], u = expert / policy, bounded from below by
+/// E_expert[g(s)] - E_policy[f*(g(s))] for any score s; f* is the convex conjugate of f, g keeps scores in its domain.
+enum class divergence {
+    kl,                 ///< f = u log u;        g = s;            f*(g) = exp(s - 1)
+    reverse_kl,         ///< f = -log u;         g = -exp(-s);     f*(g) = s - 1
+    pearson,            ///< f = (u - 1)^2;      g = s;            f*(g) = s^2 / 4 + s
+    squared_hellinger,  ///< f = (sqrt u - 1)^2; g = 1 - exp(-s);  f*(g) = exp(s) - 1
+    jensen_shannon,     ///< f = u log u - (u + 1) log((u + 1) / 2);  g and f*(g): gan's plus and minus log 2
+    gan,                ///< f = u log u - (u + 1) log(u + 1);  g = -softplus(-s);  f*(g) = softplus(s)
+    total_variation,    ///< f = |u - 1| / 2;    g = tanh(s) / 2;  f*(g) = g
+    alpha  ///< f = (u^a - 1 - a (u - 1)) / (a (a - 1));  g = s where a > 1, else 1 / (1 - a) - softplus(-s);
+           ///< f*(g) = (u^a - 1) / a, u = max(0, 1 + (a - 1) g)^(1 / (a - 1))
+};
+
+struct f_term {
+    double value;
+    double slope;  ///< by the score
+};
+
+namespace detail {
+
+/// tanh, and its slope without cancellation.
+RLGAF_INLINE f_term hyperbolic_tangent(double s) noexcept {
+    const double e = exponential_minus_1(-2 * std::abs(s)), decay = exponential_decay(2 * s), sum = 1 + decay;
+    return {std::copysign(e / sum, s), 4 * decay / (sum * sum)};
+}
+
+/// The logarithm of the ratio that a score of divergence::alpha claims, not held within any limits.
+inline double alpha_log_ratio(double a, double s) noexcept {
+    const double share = a < 1 ? (1 - a) * softplus(-s) : 1 + (a - 1) * s;
+    return std::log(share < 0 ? 0 : share) / (a - 1);
+}
+
+/// exp(sign s), constant beyond |s| = log_ratio_limit; and exp(sign s) - 1.
+struct held_exponential {
+    double value, minus_1;
+    double slope;  ///< of both by s
+};
+RLGAF_INLINE held_exponential exponential_within(double s, double sign, double shift = 0) noexcept {
+    const double held = held_within(s, -log_ratio_limit, log_ratio_limit), x = sign * held - shift;
+    const double value = exponential(x);
+    return {value, exponential_minus_1(x), choose(held != s && s == s, 0.0, sign * value)};
+}
+
+}  // namespace detail
+
+/// Calls f(activation, conjugate): two formulas that map a score to the f_term of g(s) and of f*(g(s)), without
+/// branches but for alpha's. `a` is divergence::alpha's.
+template <class F>
+decltype(auto) with_f_divergence(divergence kind, double a, F&& f) {
+    constexpr auto identity = [](double s) { return f_term{s, 1}; };
+    switch (kind) {
+        case divergence::kl:
+            return f(identity, [](double s) {
+                const detail::held_exponential e = detail::exponential_within(s, 1, 1);
+                return f_term{e.value, e.slope};
+            });
+        case divergence::reverse_kl:
+            return f(
+                [](double s) {
+                    const detail::held_exponential e = detail::exponential_within(s, -1);
+                    return f_term{-e.value, -e.slope};
+                },
+                [](double s) {
+                    return f_term{s - 1, 1};
+                });
+        case divergence::pearson:
+            return f(identity, [](double s) { return f_term{s * s / 4 + s, s / 2 + 1}; });
+        case divergence::squared_hellinger: {
+            const auto by = [](double sign) {
+                return [sign](double s) {
+                    const detail::held_exponential e = detail::exponential_within(s, sign);
+                    return f_term{sign * e.minus_1, sign * e.slope};
+                };
+            };
+            return f(by(-1), by(1));
+        }
+        case divergence::total_variation: {
+            constexpr auto half = [](double s) {
+                const f_term t = detail::hyperbolic_tangent(s);
+                return f_term{t.value / 2, t.slope / 2};
+            };
+            return f(half, half);
+        }
+        case divergence::alpha: {
+            const auto conjugate = [a](double s) {
+                const double log_u = detail::alpha_log_ratio(a, s), held = clamp_log_ratio(log_u);
+                const double slope = exponential(held) * (a < 1 ? sigmoid(-s) : 1);
+                return f_term{(exponential(a * held) - 1) / a, log_ratio_saturated(log_u) ? 0 : slope};
+            };
+            if (a > 1) return f(identity, conjugate);
+            return f([a](double s) { return f_term{1 / (1 - a) - softplus(-s), sigmoid(-s)}; }, conjugate);
+        }
+        case divergence::jensen_shannon:
+        case divergence::gan:
+            break;
+    }
+    const auto logistic = [](double sign, double shift) {
+        return [=](double s) { return f_term{sign * (softplus(sign * s) - shift), sigmoid(sign * s)}; };
+    };
+    const double shift = kind == divergence::gan ? 0 : std::log(2.0);
+    return f(logistic(-1, shift), logistic(1, shift));
+}
+
+/// The scalars of one divergence. s: score, u: density ratio expert / policy.
+/// Extremes: exponentials of s are constant, without slope, beyond |s| = 20; so is alpha's where |log u| is above 20.
+/// Source:  Nowozin, Cseke, Tomioka 2016, arXiv 1606.00709, tables 1, 2, 5, 6; reverse_kl with f* = s - 1.
+struct f_divergence {
+    divergence kind = divergence::jensen_shannon;
+    double alpha = 0.5;  ///< divergence::alpha only: in [0.01, 10], at least 0.01 from 1, where it would be kl
+
+    void check(const char* component = "f_divergence") const {
+        if (kind == divergence::alpha)
+            detail::check_option(alpha >= 0.01 && alpha <= 10 && !(std::abs(alpha - 1) < 0.01), component, "alpha",
+                                 "in [0.01, 10] and at least 0.01 from 1", alpha);
+    }
+
+    /// g(s): the policy's reward that does not saturate.
+    f_term activation(double s) const {
+        return with_f_divergence(kind, alpha, [s](auto&& g, auto&&) { return g(s); });
+    }
+    /// f*(g(s)): what the policy is paid in the original game.
+    f_term conjugate(double s) const {
+        return with_f_divergence(kind, alpha, [s](auto&&, auto&& c) { return c(s); });
+    }
+    /// u = f*'(g(s)), what the score claims; never negative. total_variation knows no ratio: 1.
+    double ratio(double s) const {
+        const double held = clamp_log_ratio(s);
+        switch (kind) {
+            case divergence::kl:
+                return std::exp(held - 1);
+            case divergence::pearson:
+                return s < -2 ? 0 : 1 + s / 2;
+            case divergence::squared_hellinger:
+                return std::exp(2 * held);
+            case divergence::total_variation:
+                return s == s ? 1 : s;
+            case divergence::alpha:
+                return std::exp(clamp_log_ratio(detail::alpha_log_ratio(alpha, s)));
+            case divergence::reverse_kl:
+            case divergence::jensen_shannon:
+            case divergence::gan:
+                break;
+        }
+        return std::exp(held);
+    }
+    /// The score that claims the ratio u: the optimum of the loss. total_variation: -infinity, 0 or infinity.
+    double score(double u) const {
+        constexpr double infinity = std::numeric_limits<double>::infinity();
+        switch (kind) {
+            case divergence::kl:
+                return 1 + std::log(u);
+            case divergence::pearson:
+                return 2 * (u - 1);
+            case divergence::squared_hellinger:
+                return 0.5 * std::log(u);
+            case divergence::total_variation:
+                return u > 1 ? infinity : u < 1 ? -infinity : u - 1;
+            case divergence::alpha:
+                if (alpha > 1) return (std::pow(u, alpha - 1) - 1) / (alpha - 1);
+                u = std::pow(u, alpha - 1) / (1 - alpha);  // softplus(-s)
+                return -(u + std::log(-std::expm1(-u)));
+            case divergence::reverse_kl:
+            case divergence::jensen_shannon:
+            case divergence::gan:
+                break;
+        }
+        return std::log(u);
+    }
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI

@@ -1,0 +1,78 @@
+#pragma once
+#include "rlgaf/models/lstm_layer.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+namespace detail::lstm {
+
+/// Displacements of the input embeddings of some rows: of a row's prompt, then of its completion. The start token stays
+/// where it is. One without rows moves nothing.
+template <class T>
+class perturbation {
+public:
+    perturbation() = default;
+    /// Zeros for the rows of a batch.
+    perturbation(const token_batch<T>& b, std::size_t embedding) : embedding_(embedding) {
+        for (std::size_t i = 0; i < rows(b); ++i) offset_.push_back(offset_.back() + inputs(b, i));
+        by_.assign(offset_.back() * embedding, T{0});
+    }
+
+    bool empty() const { return size() == 0; }
+    std::size_t size() const { return offset_.size() - 1; }  ///< rows
+    /// [inputs, embedding]
+    std::span<const T> row(std::size_t i) const {
+        return std::span(by_).subspan(offset_[i] * embedding_, (offset_[i + 1] - offset_[i]) * embedding_);
+    }
+    std::span<T> row(std::size_t i) {
+        return std::span(by_).subspan(offset_[i] * embedding_, (offset_[i + 1] - offset_[i]) * embedding_);
+    }
+    /// Errors: shape_error if there are prompts but not one a row.
+    static std::size_t inputs(const token_batch<T>& b, std::size_t i) {
+        if (rows(b.prompt) == 0) return b.length[i];
+        check_size(rows(b.prompt), rows(b), "lstm_scorer", "batch.prompt");
+        return b.prompt.row(i).size() + b.length[i];
+    }
+
+    /// Errors: shape_error unless it was made for rows of these lengths.
+    void check(const token_batch<T>& b, std::size_t embedding, const char* function) const {
+        check_size(size(), rows(b), function, "rows of perturbation");
+        check_size(embedding_, embedding, function, "embedding of perturbation");
+        for (std::size_t i = 0; i < size(); ++i)
+            check_size(offset_[i + 1] - offset_[i], inputs(b, i), function, "inputs of a row of perturbation");
+    }
+
+    void row_norms(std::span<T> norm) const {
+        if (!empty()) check_size(norm.size(), size(), "lstm_scorer::row_norms", "norm");
+        for (std::size_t i = 0; i < norm.size(); ++i) {
+            double total = 0;
+            if (!empty())
+                for (const T x : row(i)) total += static_cast<double>(x) * static_cast<double>(x);
+            norm[i] = static_cast<T>(std::sqrt(total));
+        }
+    }
+    void scale(std::span<const T> by) {
+        if (empty()) return;
+        check_size(by.size(), size(), "lstm_scorer::scale", "factors");
+        for (std::size_t i = 0; i < size(); ++i)
+            for (T& x : row(i)) x *= by[i];
+    }
+    void add(const perturbation& other) {
+        if (other.empty()) return;
+        if (empty()) {
+            *this = other;
+            return;
+        }
+        check_size(other.size(), size(), "lstm_scorer::add", "rows");
+        check_size(other.by_.size(), by_.size(), "lstm_scorer::add", "inputs times embedding");
+        for (std::size_t i = 0; i < size(); ++i)
+            check_size(other.offset_[i + 1], offset_[i + 1], "lstm_scorer::add", "inputs up to a row");
+        for (std::size_t i = 0; i < by_.size(); ++i) by_[i] += other.by_[i];
+    }
+
+private:
+    std::size_t embedding_ = 0;
+    std::vector<std::size_t> offset_ = {0};  ///< [rows + 1], in inputs
+    std::vector<T> by_;
+};
+
+}  // namespace detail::lstm
+}  // namespace rlgaf::inline RLGAF_ABI
