@@ -23,7 +23,8 @@ using tabular = players<double>;
 struct neural {
     ngram_policy<double> policy{small_policy(adamw{})};
     lstm_scorer<double> discriminator;
-    demonstrations<rows_d> experts{rows_of<double>({{1, 2, 3, 0}, {1, 2, 0}, {2, 3, 0}, {1, 2, 3, 3, 0}, {3, 0}, {2, 2, 3, 0}})};
+    demonstrations<rows_d> experts{
+        rows_of<double>({{1, 2, 3, 0}, {1, 2, 0}, {2, 3, 0}, {1, 2, 3, 3, 0}, {3, 0}, {2, 2, 3, 0}})};
     explicit neural(lstm_scorer_options o = {}) : discriminator(with_sizes(o)) {}
     static lstm_scorer_options with_sizes(lstm_scorer_options o) {
         o.vocabulary = 4, o.embedding = 3, o.hidden = 4;
@@ -95,7 +96,8 @@ TEST_CASE("an input penalty of the trainer is the penalty of update_discriminato
 
 TEST_CASE("update_discriminator: loss and penalty add up, whatever the micro-batches; every n-th step counts n times") {
     neural who;
-    const rows_d real = who.experts.sample(6, {1, 0}), fake = rows_of<double>({{1, 1, 0}, {2, 0}, {3, 3, 3, 0}, {1, 0}, {2, 1, 0}, {0}});
+    const rows_d real = who.experts.sample(6, {1, 0}),
+                 fake = rows_of<double>({{1, 1, 0}, {2, 0}, {3, 3, 3, 0}, {1, 0}, {2, 1, 0}, {0}});
     const std::vector<std::uint32_t> pairs = {0, 1, 2, 3, 4, 5};
     const auto gradient = [&](std::size_t micro, std::size_t every, std::uint64_t steps, auto... extra) {
         lstm_scorer<double> scorer(who.discriminator);
@@ -119,7 +121,8 @@ TEST_CASE("update_discriminator: loss and penalty add up, whatever the micro-bat
         REQUIRE(gap(thrice[i] - loss_alone[i], 3 * (together[i] - loss_alone[i])) < 1e-8);
     REQUIRE(relative_gap(together, gradient(2, 1, 0, r1{.gamma = 3})) < 1e-7);
     REQUIRE(relative_gap(gradient(0, 1, 0, gradient_penalty{}), gradient(4, 1, 0, gradient_penalty{})) < 1e-6);
-//L2     REQUIRE(relative_gap(gradient(0, 1, 0, score_l2{.coefficient = 1}), gradient(2, 1, 0, score_l2{.coefficient = 1})) < 1e-9);
+    REQUIRE(relative_gap(gradient(0, 1, 0, score_l2{.coefficient = 1}), gradient(2, 1, 0, score_l2{.coefficient = 1})) <
+            1e-9);
 }
 
 TEST_CASE("weight_clip and spectral_norm hold after every round of the trainer") {
@@ -161,10 +164,12 @@ TEST_CASE("instance noise and token noise fade by their schedules and are report
 
     keep_reports tokens;
     tabular other;
-    adversarial_trainer noisy{other.policy, other.discriminator, other.experts, token_noise{.vocabulary = 4, .probability = fading}};
+    adversarial_trainer noisy{other.policy, other.discriminator, other.experts,
+                              token_noise{.vocabulary = 4, .probability = fading}};
     noisy.run(short_run(6), tokens);
     REQUIRE(gap(tokens.reports[1].discriminator_noise, 0.3) < 1e-12);
-    REQUIRE(trained(tabular{}, short_run(3)) == trained(tabular{}, short_run(3), token_noise{.vocabulary = 4, .probability = {.from = 0}}));
+    REQUIRE(trained(tabular{}, short_run(3)) ==
+            trained(tabular{}, short_run(3), token_noise{.vocabulary = 4, .probability = {.from = 0}}));
 }
 
 TEST_CASE("beginnings join the discriminator's step; replay forgets by age; the warm-up ends when it is accurate") {
@@ -205,4 +210,16 @@ TEST_CASE("rewards with dropout on: the mean of passes, which is another number 
     REQUIRE(t.score != without);
     REQUIRE(gap(t.score, without) < 0.05);  // linear in the dropped units: the same in the mean
     REQUIRE(t.score.size() == 2);
+}
+
+TEST_CASE("shortcut_probe in the trainer sees that samples are longer") {
+    keep_reports kept;
+    tabular who;
+    demonstrations<rows_d> short_ones{rows_of<double>({{0}})};
+    adversarial_options options = short_run(10);
+    options.policy.step.learning_rate = 1e-9;
+    adversarial_trainer trainer{who.policy, who.discriminator, short_ones, shortcut_probe{}};
+    trainer.run(options, kept);
+    REQUIRE(kept.reports[0].shortcut_accuracy == 0.5);
+    REQUIRE(kept.reports[9].shortcut_accuracy > 0.7);
 }

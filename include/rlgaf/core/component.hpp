@@ -22,6 +22,7 @@ struct weight_constraint {};          ///< acts on the discriminator's parameter
 struct input_noise {};                ///< moves or replaces what the discriminator is trained on
 struct reward {};              ///< scores to rewards: the pipeline or one of its stages
 struct credit {};              ///< what the discriminator expects after each token
+struct probe {};               ///< measures what a poor discriminator would find out
 struct gate {};                ///< who trains this round
 struct reference {};           ///< the policy that KL is measured against
 struct held_out {};            ///< demonstrations that the discriminator never trains on

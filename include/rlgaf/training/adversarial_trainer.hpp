@@ -5,6 +5,7 @@
 #include "rlgaf/core/clock.hpp"
 #include "rlgaf/discriminator/balance.hpp"
 #include "rlgaf/discriminator/loss/bradley_terry.hpp"
+#include "rlgaf/discriminator/shortcut_probe.hpp"
 #include "rlgaf/policy_gradient/advantage/grpo.hpp"
 #include "rlgaf/policy_gradient/loss/ppo_clip.hpp"
 #include "rlgaf/reward_shaping/score_reward.hpp"
@@ -122,6 +123,14 @@ private:
                 const turn gate = find_part<role::gate>(part_, no_part_)(report.accuracy);
                 who.policy = who.policy && gate.policy;
                 who.discriminator = gate.discriminator || !warm;
+            }
+            if constexpr (has_role<role::probe, C...>) {
+                std::vector<std::uint8_t> real_truncated(rows(feed_.real));
+                const std::span<const row_end> end = ends(feed_.real);
+                for (std::size_t i = 0; i < end.size(); ++i) real_truncated[i] = end[i] == row_end::truncated;
+                report.shortcut_accuracy = find_part<role::probe>(part_, no_part_)(
+                    shortcut_probe::side{lengths(feed_.real), real_truncated},
+                    shortcut_probe::side{lengths(round_.batch), round_.truncated}, feed_.matched);
             }
             if constexpr (has_role<role::held_out, C...>) {
                 if (number == 0 || (number + 1) % options.held_out_every == 0) {

@@ -32,6 +32,7 @@ struct round_report {
     double discriminator_regularizer = none;  ///< what score regularisers and input penalties added to the loss
     double input_gradient = none;             ///< mean norm, where an input penalty acts
     double discriminator_noise = none;        ///< deviation or probability, where there is noise
+    double shortcut_accuracy = none;          ///< what length and ending alone tell, with shortcut_probe
 
     double policy_loss = none, policy_grad_norm = none;
     std::size_t policy_steps = 0;

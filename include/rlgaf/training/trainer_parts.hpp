@@ -210,6 +210,7 @@ consteval bool check_trainer() {
                        fixed = count_role<role::score_reference, C...> <= 1,
                        noise = count_role<role::input_noise, C...> <= 1,
                        credit = count_role<role::credit, C...> <= 1,
+                       probe = count_role<role::probe, C...> <= 1,
                        prompts = count_role<role::prompt_source, C...> <= 1;
         static_assert(advantage, "rlgaf: adversarial_trainer was given two advantage estimators; it takes one");
         static_assert(loss, "rlgaf: adversarial_trainer was given two policy losses; it takes one");
@@ -222,6 +223,7 @@ consteval bool check_trainer() {
         static_assert(fixed, "rlgaf: adversarial_trainer was given two sets of fixed rows; it takes one");
         static_assert(noise, "rlgaf: adversarial_trainer was given two kinds of noise; it takes one");
         static_assert(credit, "rlgaf: adversarial_trainer was given two kinds of rollouts; it takes one");
+        static_assert(probe, "rlgaf: adversarial_trainer was given two probes; it takes one");
         constexpr bool rolls_out = !has_role<role::credit, C...> ||
                                    (continues_prefixes<P> && judged_in_trainer<C...>() == judged::rows);
         static_assert(rolls_out,
@@ -241,7 +243,7 @@ consteval bool check_trainer() {
             !(has_role<role::gate, C...> || has_role<role::discriminator_loss, C...> || has_role<role::held_out, C...> ||
               has_role<role::discriminator_regularizer, C...> || has_role<role::input_penalty, C...> ||
               has_role<role::weight_constraint, C...> || has_role<role::input_noise, C...> ||
-              has_role<role::score_reference, C...>);
+              has_role<role::score_reference, C...> || has_role<role::probe, C...>);
         static_assert(with_discriminator,
                       "rlgaf: with a true_reward there is no discriminator for a gate, a discriminator loss or "
                       "held-out experts to act on");
@@ -264,7 +266,7 @@ consteval bool check_trainer() {
                       "estimator reads; rlhf_trainer has a critic, and the roles of training/roles.hpp can be driven "
                       "by hand");
         return filled && advantage && loss && reward && discriminator && gate && reference_once && held_out &&
-               prompts && fixed && noise && credit && rolls_out && scored_by_row && fixed_given && with_discriminator && comparable && experts && reference;
+               prompts && fixed && noise && credit && probe && rolls_out && scored_by_row && fixed_given && with_discriminator && comparable && experts && reference;
     }
 }
 
