@@ -34,6 +34,12 @@ struct result {
 
 constexpr auto nothing = [] {};  // to do, and the batch of stages that read none
 
+/// What a kernel returns is wanted: without this, compilers leave out the work for it.
+template <class Stats>
+void keep(const Stats& stats) {
+    asm volatile("" : : "r"(&stats) : "memory");
+}
+
 /// Median of `repeats` runs in ns a token; before() is not measured.
 template <class Before, class F>
 double time_of(shape s, std::size_t repeats, Before&& before, F&& f) {
@@ -145,15 +151,15 @@ void measure_tokens(shape s, bool padded, std::size_t repeats, std::vector<resul
         row(name, kind, arrays, [&] {
             if constexpr (
                 requires { kernel(x, w, d); } || requires { kernel(memory, x, w, d); })
-                call(kernel, memory, x, w, d);
+                keep(call(kernel, memory, x, w, d));
             else
-                call(kernel, memory, x, w, d, work);
+                keep(call(kernel, memory, x, w, d, work));
         });
     };
     const auto estimator = [&](const char* name, const char* kind, std::size_t arrays, const auto& kernel,
                                const advantage_terms<T>& x) {
         state_of<std::remove_cvref_t<decltype(kernel)>> memory{};
-        row(name, kind, arrays, [&] { call(kernel, memory, x, work, d); });
+        row(name, kind, arrays, [&] { keep(call(kernel, memory, x, work, d)); });
     };
     loss("policy_gradient_loss", "elementwise", 4, policy_gradient_loss{}, terms);
     loss("is_reinforce", "exponential", 5, is_reinforce{}, with_old);
@@ -169,18 +175,19 @@ void measure_tokens(shape s, bool padded, std::size_t repeats, std::vector<resul
     loss("topr", "exponential", 5, topr{}, with_old);
     loss("sequence_clip", "exponential", 5, sequence_clip{}, with_old);
     loss("astar_po", "elementwise", 5, astar_po{}, terms);
+    loss("vmpo", "sorting", 5, vmpo{}, with_old);
     loss("kl_cov", "sorting", 5, kl_cov{}, with_old);
     loss("clip_cov", "sorting", 5, clip_cov{}, with_old);
     loss("kl_loss k1", "elementwise", 4, kl_loss{.estimator = kl_estimator::k1}, terms);
     loss("kl_loss k2", "elementwise", 4, kl_loss{}, terms);
     loss("kl_loss k3", "exponential", 4, kl_loss{.estimator = kl_estimator::k3}, terms);
     loss("entropy_bonus", "elementwise", 3, entropy_bonus{}, terms);
-    row("value_loss", "elementwise", 4, [&] { value_loss{.rule = value_rule::squared}(values, w, d); });
-    row("value_loss clipped", "elementwise", 5, [&] { value_loss{}(values, w, d); });
-    row("value_loss huber", "elementwise", 4, [&] { value_loss{.rule = value_rule::huber}(values, w, d); });
-    row("sft", "elementwise", 3, [&] { sft{}(p, {}, w, d); });
-    row("sft dft", "exponential", 3, [&] { sft{.kind = sft_kind::dft}(p, {}, w, d); });
-    row("dpo", "exponential", 4, [&] { dpo{}(preferred, work, d); });
+    row("value_loss", "elementwise", 4, [&] { keep(value_loss{.rule = value_rule::squared}(values, w, d)); });
+    row("value_loss clipped", "elementwise", 5, [&] { keep(value_loss{}(values, w, d)); });
+    row("value_loss huber", "elementwise", 4, [&] { keep(value_loss{.rule = value_rule::huber}(values, w, d)); });
+    row("sft", "elementwise", 3, [&] { keep(sft{}(p, {}, w, d)); });
+    row("sft dft", "exponential", 3, [&] { keep(sft{.kind = sft_kind::dft}(p, {}, w, d)); });
+    row("dpo", "exponential", 4, [&] { keep(dpo{}(preferred, work, d)); });
     estimator("reinforce", "other", 1, reinforce{}, earned);
     estimator("rloo", "other", 1, rloo{}, earned);
     estimator("grpo", "other", 1, grpo{}, earned);
@@ -198,10 +205,12 @@ void measure_tokens(shape s, bool padded, std::size_t repeats, std::vector<resul
     estimator("rank_rescale", "sorting", 2, rank_rescale{}, by_step);
     estimator("gae", "other", 3, gae{}, by_step);
     estimator("vtrace", "other", 5, vtrace{}, by_step);
+    estimator("n_step", "other", 3, n_step{}, by_step);
+    estimator("off_policy", "exponential", 5, off_policy{}, by_step);
     estimator("optimal_token_baseline", "other", 3, optimal_token_baseline{}, by_step);
-    row("importance_weights", "exponential", 4, [&] { importance_weights{}(sampling, work, factor.view()); });
-    row("off_policy_mask", "other", 4, [&] { off_policy_mask{}(sampling, work, factor.view()); });
-    row("high_entropy_mask", "sorting", 3, [&] { high_entropy_mask{}(sampling, work, factor.view()); });
+    row("importance_weights", "exponential", 4, [&] { keep(importance_weights{}(sampling, work, factor.view())); });
+    row("off_policy_mask", "other", 4, [&] { keep(off_policy_mask{}(sampling, work, factor.view())); });
+    row("high_entropy_mask", "sorting", 3, [&] { keep(high_entropy_mask{}(sampling, work, factor.view())); });
     row("kl_penalty", "elementwise", 4, [&] { kl_penalty{}(shaped, nothing, whole, work); });
 }
 
@@ -222,15 +231,43 @@ void measure_rows(shape s, std::size_t repeats, std::vector<result>& out) {
         out.push_back({name, "flat", kind, bytes, time_of(s, repeats, before, f)});
     };
     const discriminator_terms<T> scores{.real = real.flat, .fake = fake.flat, .pairs = {own}};
-    row("bce", "exponential", 6 * sizeof(T) + 4, nothing, [&] { bce{}(scores, d_real, d_fake); });
-    row("bradley_terry", "exponential", 6 * sizeof(T) + 4, nothing, [&] { bradley_terry{}(scores, d_real, d_fake); });
+    const auto adversary = [&](const char* name, const char* kind, const auto& kernel) {
+        state_of<std::remove_cvref_t<decltype(kernel)>> memory;
+        row(name, kind, 6 * sizeof(T) + 4, nothing, [&] {
+            if constexpr (rlgaf::detail::takes<std::remove_cvref_t<decltype(kernel)>, decltype((scores)), std::span<T>,
+                                               std::span<T>, workspace&>())
+                keep(call(kernel, memory, scores, d_real, d_fake, work));
+            else
+                keep(call(kernel, memory, scores, d_real, d_fake));
+        });
+    };
+    adversary("bce", "exponential", bce{});
+    adversary("gail", "exponential", gail{});
+    adversary("lsgan", "elementwise", lsgan{});
+    adversary("wgan", "elementwise", wgan{});
+    adversary("hinge", "elementwise", hinge{});
+    adversary("total_variation", "exponential", total_variation{});
+    adversary("f_gan kl", "exponential", f_gan{.kind = divergence::kl});
+    adversary("f_gan pearson", "elementwise", f_gan{.kind = divergence::pearson});
+    adversary("f_gan alpha", "exponential", f_gan{.kind = divergence::alpha});
+    adversary("bradley_terry", "exponential", bradley_terry{});
+    adversary("rp_ls", "elementwise", rp_ls{});
+    adversary("rp_hinge", "elementwise", rp_hinge{});
+    adversary("ragan", "exponential", ragan{});
+    adversary("ra_ls", "elementwise", ra_ls{});
+    adversary("ra_hinge", "elementwise", ra_hinge{});
+    adversary("rao_kupper", "exponential", rao_kupper{});
+    adversary("davidson", "exponential", davidson{});
+    adversary("score_l2", "elementwise", score_l2{.coefficient = 1});
+    adversary("per_column bce", "exponential", per_column{bce{}});
     std::vector<preference_pair> pairs;  // of both sides' scores
     std::vector<T> both(real.flat);
     both.insert(both.end(), fake.flat.begin(), fake.flat.end());
     for (std::uint32_t i = 0; i < s.size(); ++i)
         pairs.push_back({.chosen = i, .rejected = i + static_cast<std::uint32_t>(s.size())});
-    row("reward_model", "exponential", 6 * sizeof(T) + 16, nothing,
-        [&] { reward_model{}(reward_model_terms<T>{.score = both, .pairs = pairs}, work, std::span<T>(written)); });
+    row("reward_model", "exponential", 6 * sizeof(T) + 16, nothing, [&] {
+        keep(reward_model{}(reward_model_terms<T>{.score = both, .pairs = pairs}, work, std::span<T>(written)));
+    });
     row("aggregate", "other", 12, nothing, [&] { aggregate{}(fake.length, group, work, weight); });
     const shaping_terms<T> terms{.score = fake.flat, .log_prob = fake.view(), .truncated = truncated, .group = group};
     const auto begin = [&] {
@@ -244,7 +281,16 @@ void measure_rows(shape s, std::size_t repeats, std::vector<result>& out) {
     stage("logit_reward", "elementwise", sizeof(T) + 8, logit_reward{});
     stage("log_d_reward", "exponential", sizeof(T) + 8, log_d_reward{});
     stage("neg_log_one_minus_d_reward", "exponential", sizeof(T) + 8, neg_log_one_minus_d_reward{});
+    stage("d_reward", "exponential", sizeof(T) + 8, d_reward{});
+    stage("two_d_minus_one_reward", "exponential", sizeof(T) + 8, two_d_minus_one_reward{});
+    stage("fairl_reward", "exponential", sizeof(T) + 8, fairl_reward{});
+    stage("tanh_reward", "exponential", sizeof(T) + 8, tanh_reward{});
+    stage("least_squares_reward", "elementwise", sizeof(T) + 8, least_squares_reward{});
+    stage("density_ratio_reward", "exponential", sizeof(T) + 8, density_ratio_reward{});
     stage("missing_eos", "elementwise", 1 + 8, missing_eos{});
+    stage("overlong_filter", "elementwise", 1 + 8, overlong_filter{});
+    stage("batch_normalize", "other", 8 + 8, batch_normalize{});
+    stage("ema_normalize", "other", 8 + 8, ema_normalize{});
     stage("clip_reward", "elementwise", 8 + 8, clip_reward{.limit = 2});
     stage("group_normalize", "other", 4 + 8 + 8, group_normalize{});
     stage("running_normalize", "other", 8 + 8, running_normalize{});

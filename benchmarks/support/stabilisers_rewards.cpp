@@ -64,11 +64,18 @@ void add_credit(std::vector<variant>& all) {
                        train_against(s, scorer, default_advantage(), per_column{bce{.smooth_real = 0.2}},
                                      reward_of(ensemble_reward{}));
                    }});
+    all.push_back({"critic", "batch_deviation", [](setting& s) {
+                       lstm_scorer_options o = s.judge_options();
+                       o.outputs = 6;
+                       judge scorer(s.base, o);
+                       train_against(s, scorer, default_advantage(), batch_deviation{bce{.smooth_real = 0.2}},
+                                     reward_of(deviation_reward{}));
+                   }});
     all.push_back({"critic", "rank_gan, 16 features", [](setting& s) {
                        lstm_scorer_options o = s.judge_options();
                        o.vocabulary = s.letters.vocabulary_size(), o.embedding = 32, o.hidden = 64, o.outputs = 16;
                        judge scorer(o);
-                       train_against(s, scorer, default_advantage(), rank_gan{}, reward_of(mmd_reward{}));
+                       train_against(s, scorer, default_advantage(), rank_gan{}, reward_of(rank_reward{}));
                    }});
 }
 

@@ -22,6 +22,7 @@
 #include "rlgaf/core/token_map.hpp"
 
 #include "rlgaf/math/aggregation.hpp"
+#include "rlgaf/math/batch_deviation.hpp"
 #include "rlgaf/math/categorical.hpp"
 #include "rlgaf/math/f_divergence.hpp"
 #include "rlgaf/math/groups.hpp"
@@ -162,6 +163,7 @@
 #include "rlgaf/reward_shaping/batch_normalize.hpp"
 #include "rlgaf/reward_shaping/critic_reward.hpp"
 #include "rlgaf/reward_shaping/density_ratio_reward.hpp"
+#include "rlgaf/reward_shaping/deviation_reward.hpp"
 #include "rlgaf/reward_shaping/duplicate_discount.hpp"
 #include "rlgaf/reward_shaping/ema_normalize.hpp"
 #include "rlgaf/reward_shaping/ensemble_reward.hpp"
@@ -183,6 +185,7 @@
 #include "rlgaf/reward_shaping/pipeline.hpp"
 #include "rlgaf/reward_shaping/potential_shaping.hpp"
 #include "rlgaf/reward_shaping/ramp.hpp"
+#include "rlgaf/reward_shaping/rank_reward.hpp"
 #include "rlgaf/reward_shaping/repetition_penalty.hpp"
 #include "rlgaf/reward_shaping/return_scale.hpp"
 #include "rlgaf/reward_shaping/rollout_reward.hpp"
@@ -210,6 +213,7 @@
 #include "rlgaf/backend/pair_critic.hpp"
 #include "rlgaf/backend/parameter_average.hpp"
 #include "rlgaf/backend/policy.hpp"
+#include "rlgaf/backend/relaxed_rows.hpp"
 #include "rlgaf/backend/scorer.hpp"
 #include "rlgaf/backend/token_batch.hpp"
 

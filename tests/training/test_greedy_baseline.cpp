@@ -1,4 +1,5 @@
 #include "models/enumeration.hpp"
+#include "rlgaf/models/lstm.hpp"
 #include "rlgaf/training/greedy_baseline.hpp"
 #include "support/catch.hpp"
 #include "training/small_language.hpp"
@@ -84,6 +85,22 @@ TEST_CASE("greedy_baseline: samples of a prompt share its greedy answer; the sta
     roll_out(policy, prompts, single, {1, 0}, t);
     greedy_baseline(policy, prompts, single, {1, 0}, stage, t, greedy, look);
     for (std::size_t i = 0; i < 4; ++i) REQUIRE(t.greedy_reward[i] == whole[2 * i]);
+}
+
+TEST_CASE("greedy_baseline: an LSTM's likeliest answer does not depend on the random numbers", "[training]") {
+    lstm_policy<float> policy({.vocabulary = 6, .embedding = 4, .hidden = 16, .max_length = 8, .seed = 3});
+    true_reward judge{[](const token_batch<float>& b, std::size_t i) { return static_cast<double>(b.row(i)[0]); }};
+    part stage{logit_reward{}};
+    trajectories<lstm_policy<float>> t, greedy;
+    std::vector<std::int32_t> tokens;
+    for (std::uint32_t round = 0; round < 3; ++round) {
+        roll_out(policy, {}, {.rows = 4, .group_size = 2}, {1, round}, t);
+        greedy_baseline(policy, {}, {.rows = 4, .group_size = 2}, {1, round}, stage, t, greedy,
+                        [&](auto& g) { score(judge, g); });
+        if (round == 0) tokens = greedy.batch.token;
+        REQUIRE(greedy.batch.token == tokens);
+        REQUIRE(t.greedy_reward == std::vector<double>(4, tokens[0]));
+    }
 }
 
 TEST_CASE("greedy_baseline serves remax: the expected gradient is the policy gradient", "[training]") {

@@ -154,13 +154,35 @@ concept replaces_tokens = requires(const B& b, double probability, std::size_t v
     { replace_tokens(b, probability, vocabulary, key) } -> std::same_as<B>;
 };
 
-/// Policy and scorer share a differentiable stand-in for actions: serves Gumbel-softmax generators.
+/// How actions are relaxed: share = softmax(inverse_temperature (logits + Gumbel noise)), the token drawn is the largest.
+struct relaxation_options {
+    double inverse_temperature = 1;  ///< positive, finite; small: soft and smooth, large: nearly one token
+    bool straight_through = false;   ///< shares are 1 for the token drawn, their gradient is that of the soft ones
+    bool soft_inputs = false;        ///< the policy goes on from the shares, and gradients flow there; false: from the token
+    std::uint32_t max_length = 0;    ///< actions a row at most; 0: the policy's own limit
+
+    void check() const {
+        detail::check_option(
+            inverse_temperature > 0 && inverse_temperature < std::numeric_limits<double>::infinity(),
+            "relaxation_options", "inverse_temperature", "a positive, finite number", inverse_temperature);
+    }
+};
+
+/// Policy and scorer share a differentiable stand-in for actions: serves Gumbel-softmax generators. `hard_rows` are the
+/// tokens that were drawn; they say where rows end. `relaxed_rows` of backend/relaxed_rows.hpp is ready-made.
 template <class P, class S>
 concept relaxes = policy_backend<P> && std::same_as<typename P::relaxed, typename S::relaxed> &&
-    requires(P& p, S& s, const typename P::batch& b, std::span<typename S::scalar> score) {
-    p.forward_relaxed(b);
-    s.forward(std::declval<const typename S::relaxed&>(), score);
-    s.input_cotangent();
+    requires(P& p, S& s, const typename P::prompts& prompts, std::span<const std::uint64_t> id,
+             const relaxation_options& o, rng_key key, typename P::relaxed& x, const typename P::relaxed& fixed,
+             typename P::relaxed_tape drawn, typename S::tape scored, std::span<typename S::scalar> score,
+             std::span<const typename S::scalar> d_score) {
+    { p.forward_relaxed(prompts, id, o, key, x) } -> std::same_as<typename P::relaxed_tape>;
+    { hard_rows(fixed) } -> std::convertible_to<const typename P::batch&>;
+    { s.forward(fixed, score) } -> std::same_as<typename S::tape>;
+    // Adds the gradient of the sum of d_score times score to that of x, and nothing to the parameters' gradients.
+    s.input_cotangent(static_cast<typename S::tape&&>(scored), d_score, x);
+    // Takes the gradient that x has gathered back to the parameters.
+    p.backward_relaxed(static_cast<typename P::relaxed_tape&&>(drawn), fixed);
 };
 
 /// What a demonstration shows when it has no actions: a picture, an outcome. Scorers then read observations.

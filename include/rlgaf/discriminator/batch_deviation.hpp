@@ -1,61 +1,8 @@
 #pragma once
 #include "rlgaf/discriminator/terms.hpp"
-#include "rlgaf/math/moments.hpp"
+#include "rlgaf/math/batch_deviation.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
-namespace detail {
-
-struct column_spread {
-    double mean = 0, deviation = 0;
-};
-
-/// Of column k of rows of `width` numbers, with the biased variance; what is only the mean's rounding counts as equal.
-template <class T>
-column_spread spread_of_column(std::span<const T> score, std::size_t width, std::size_t k) {
-    const double n = static_cast<double>(score.size() / width);
-    column_spread s;
-    for (std::size_t i = k; i < score.size(); i += width) s.mean += static_cast<double>(score[i]);
-    s.mean /= n;
-    for (std::size_t i = k; i < score.size(); i += width) {
-        const double d = centred(static_cast<double>(score[i]), s.mean);
-        s.deviation += d * d;
-    }
-    s.deviation = std::sqrt(s.deviation / n);
-    return s;
-}
-
-/// The first column of features; with two columns the score is its own.
-inline std::size_t first_feature(std::size_t width) noexcept { return width > 2 ? 2 : 0; }
-
-inline void check_deviation_width(std::size_t width, std::size_t numbers, const char* argument) {
-    if (width < 2) [[unlikely]]
-        fail(error_kind::shape, "batch_deviation", "terms.width", "2 or more: score, gate, features",
-             short_text(width));
-    check_size(numbers, numbers / width * width, "batch_deviation", argument);
-}
-
-}  // namespace detail
-
-/// m: the mean over features of their deviation over the rows of one side. Shapes: score [n, width]. No rows: 0.
-template <class T>
-double mean_deviation(std::span<const T> score, std::size_t width) {
-    detail::check_deviation_width(width, score.size(), "score");
-    if (score.empty()) return 0;
-    const std::size_t first = detail::first_feature(width), features = width > 2 ? width - 2 : 1;
-    double sum = 0;
-    for (std::size_t k = first; k < first + features; ++k) sum += detail::spread_of_column(score, width, k).deviation;
-    return sum / static_cast<double>(features);
-}
-
-/// The scores s' that batch_deviation's inner loss sees, of one side: what the policy's reward must read.
-/// Shapes: score [n, width], out [n] (overwritten). Errors: shape_error.
-template <class T>
-void deviation_scores(std::span<const T> score, std::size_t width, std::span<T> out) {
-    const double m = mean_deviation(score, width);
-    detail::check_size(out.size(), score.size() / width, "batch_deviation", "out");
-    for (std::size_t i = 0; i < out.size(); ++i)
-        out[i] = static_cast<T>(static_cast<double>(score[i * width]) + static_cast<double>(score[i * width + 1]) * m);
-}
 
 /// Minibatch deviation: the scorer may see how varied its batch is, so that a policy that repeats itself is seen to.
 /// `batch_deviation{bce{}}`.
@@ -68,7 +15,7 @@ void deviation_scores(std::span<const T> score, std::size_t width, std::span<T> 
 /// At kinks: a feature with equal rows (to 1e-12 of their mean) has deviation 0 and no derivative.
 /// Degenerate: one row: m = 0, and s' is the score. No rows: nothing.
 /// Errors:  shape_error; those of the inner loss. No allocation in steady state.
-/// Needs:   rewards from deviation_scores, over batches about as large as those trained on: large ones deviate more.
+/// Needs:   rewards from deviation_reward, over batches about as large as those trained on: large ones deviate more.
 /// Source:  Karras et al. 2017, arXiv 1710.10196, section 3. There m is one more feature map, with 1e-8 under its root;
 ///          here a scorer that cannot see its batch gives the gate that m is multiplied by.
 template <class Loss>

@@ -72,7 +72,7 @@ void for_each_metric(const round_report& r, F&& f) {
     f("discriminator_loss", r.discriminator_loss), f("discriminator_grad_norm", r.discriminator_grad_norm);
     f("discriminator_steps", static_cast<double>(r.discriminator_steps));
     f("discriminator_regularizer", r.discriminator_regularizer), f("input_gradient", r.input_gradient);
-    f("discriminator_noise", r.discriminator_noise);
+    f("discriminator_noise", r.discriminator_noise), f("shortcut_accuracy", r.shortcut_accuracy);
     f("policy_loss", r.policy_loss), f("policy_grad_norm", r.policy_grad_norm);
     f("policy_steps", static_cast<double>(r.policy_steps)), f("policy_epochs", r.policy_epochs);
     f("discarded_steps", static_cast<double>(r.discarded_steps));
