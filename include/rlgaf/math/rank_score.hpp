@@ -48,7 +48,8 @@ void check_features(std::span<T> x, std::size_t width, const char* function, con
 ///          K_iu = exp(gamma cos(feature_i, reference_u)).
 /// Shapes:  feature [n, width]; reference [m, width], each demonstration once; log_score [n], overwritten.
 /// Units:   nats, in [-2 gamma - log m, 0]; where all cosines are equal, -log m.
-/// Degenerate: a row of zeros has the cosine 0 with everything; fewer than two references: 0, there is no one to rank among.
+/// Degenerate: a row of zeros has the cosine 0 with everything; fewer than two references: 0, there is no one to rank
+///          among.
 /// Errors:  shape_error; option_error. No allocation once `work` has grown.
 /// Source:  Lin et al. 2017, arXiv 1705.11001, equations 3 to 5; see rank_gan.
 template <class T>

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "rlgaf/backend/optimizer.hpp"
-#include "rlgaf/models/lstm_layer.hpp"
+#include "rlgaf/models/lstm_relaxed.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -56,6 +56,8 @@ public:
     using scalar = T;
     using batch = token_batch<T>;
     using prompts = token_prompts;
+    using relaxed = relaxed_rows<T>;
+    using relaxed_tape = detail::lstm::relaxed_tape<T>;  ///< to be handed to backward_relaxed
     static constexpr bool gives_entropy = true;
     static constexpr bool per_sample_streams = true;
 
@@ -128,6 +130,35 @@ public:
         call_.pool.give_back(std::move(w));
     }
 
+    /// Draws rows of shares, one for each id, as relaxation_options says; `out` is overwritten. The tokens drawn are
+    /// distributed as those of a rollout at temperature 1, but come from noise of their own (stream::gumbel).
+    /// Errors: shape_error, option_error, numeric_error.
+    relaxed_tape forward_relaxed(const prompts& p, std::span<const std::uint64_t> id, const relaxation_options& o,
+                                 rng_key key, relaxed& out) {
+        o.check();
+        if (rows(p) > 0) detail::check_size(rows(p), id.size(), "lstm_policy::forward_relaxed", "prompts");
+        for (const std::int32_t token : p.token)
+            if (token < 0 || static_cast<std::size_t>(token) >= options_.vocabulary) [[unlikely]]
+                fail(error_kind::numeric, "lstm_policy::forward_relaxed", "prompts",
+                     short_text("tokens in 0 .. ", options_.vocabulary - 1), short_text(token));
+        pack(false);
+        return call_.relaxation.forward(relaxed_weights(), p, id, o, key, out);
+    }
+    /// Adds the gradient that x.d_share says, the noise and the tokens drawn held fixed.
+    /// Errors: shape_error.
+    void backward_relaxed(relaxed_tape&& t, const relaxed& x) {
+        if (!t.filled) [[unlikely]]
+            fail(error_kind::shape, "lstm_policy::backward_relaxed", "tape", "a tape of forward_relaxed",
+                 "one that was used");
+        if (!x.d_share.empty())
+            detail::check_size(x.d_share.size(), t.soft.size(), "lstm_policy::backward_relaxed", "d_share");
+        const relaxed_tape used = std::exchange(t, {});
+        if (x.d_share.empty()) return;
+        pack(false);
+        pack(true);
+        call_.relaxation.backward(relaxed_weights(), used, x.d_share, memory_);
+    }
+
     step_report step(const step_options& o) { return options_.optimizer(optimizer_state_, memory_.blocks(), o); }
     void discard() { memory_.clear_gradients(); }
     /// The same parameters, no gradients and an optimiser without memory, as if they were loaded from a file.
@@ -166,6 +197,16 @@ private:
             call_.output_transposed.assign(call_.from_hidden, std::span(call_.from_token).first(vocabulary),
                                            memory_.values(output_block));
         std::copy_n(memory_.values(output_bias_block), vocabulary, call_.output_bias.zeroed(padded<T>(vocabulary)));
+    }
+
+    detail::lstm::relaxed_weights<T> relaxed_weights() const {
+        return {call_.body,
+                call_.output,
+                call_.output_transposed,
+                call_.output_bias.data(),
+                memory_.values(detail::lstm::embedding_block),
+                options_.end_token,
+                options_.max_length};
     }
 
     /// States whose logits are computed together.
@@ -535,6 +576,7 @@ private:
         std::vector<std::vector<std::pair<std::int32_t, T>>> taken;  ///< actions of a rollout, by row
         std::vector<std::uint8_t> ended;
         std::vector<sampler> samplers;
+        detail::lstm::relaxation<T> relaxation;
         batch starts;
     };
     detail::lstm::transient<call_memory> call_;

@@ -40,9 +40,10 @@ struct lstm_scorer_options {
 ///          A terminated row ends with the end-of-sequence token, a truncated one does not: they score differently.
 ///          Token scores are those of the row up to and with the token: pooling::mean is the mean of the states so far.
 ///          Moved inputs: an embedding plus its displacement is read in place of the embedding; never the start token's.
+///          Relaxed rows: share^T embedding is read in place of a completion's embeddings.
 /// Shapes:  scores [B, outputs]; token scores as the completions. parameters() are embedding [V + 1, E] (last row:
 ///          start), input [E, 4H], recurrent [H, 4H], bias [4H], head [H] (or [H, outputs]), head_bias [outputs].
-/// Adds:    backward adds to the gradients in parameters(); input_gradient adds nothing.
+/// Adds:    backward adds to the gradients in parameters(); input_gradient and input_cotangent add nothing there.
 /// Errors:  shape_error, numeric_error (a token out of range), option_error (token scores with several outputs).
 /// Needs, threads: as lstm_policy. The k-th forward of a scorer drops units of its own, the same ones at every token of
 ///          a row; dropping does not depend on threads. Rows with moved inputs share no states: they cost what rows
@@ -52,7 +53,9 @@ class lstm_scorer {
     struct row_work : detail::lstm::work<T> {
         detail::lstm::scratch<T> pooled, d_pooled;  ///< [H, B]
         detail::lstm::scratch<T> factor;            ///< [H, B], of dropout
-        bool drops = false, moved = false;
+        bool drops = false, moved = false, mixed = false;
+        detail::lstm::scratch<T> mixed_input, d_share;   ///< of the tokens of relaxed rows
+        std::vector<T> share;                            ///< [tokens, vocabulary], likewise
         std::vector<std::uint32_t> depth;                ///< [B], of moved rows
         std::vector<detail::lstm::dense_lstm<T>> dense;  ///< of parts of moved rows
         std::vector<std::size_t> offset;                 ///< [B + 1], of tokens
@@ -66,6 +69,7 @@ class lstm_scorer {
 public:
     using scalar = T;
     using perturbation = detail::lstm::perturbation<T>;  ///< opaque
+    using relaxed = relaxed_rows<T>;
 
     /// What backward needs. To be handed to `backward` of the scorer that made it.
     class tape : public work_holder {};
@@ -103,6 +107,36 @@ public:
         tape t;
         t.work_ = p.empty() ? run(b, score, true, false) : run_moved(b, p, score);
         return t;
+    }
+
+    /// Rows of shares. With dropout, as other rows.
+    tape forward(const relaxed& x, std::span<T> score) {
+        tape t;
+        t.work_ = run_mixed(x, score);
+        return t;
+    }
+    /// Adds to x.d_share the gradient of the sum of d_score times score; an empty d_share starts at 0. t is of
+    /// forward(x, score).
+    /// Errors: shape_error.
+    void input_cotangent(tape&& t, std::span<const T> d_score, relaxed& x) {
+        using namespace detail::lstm;
+        const char* const function = "lstm_scorer::input_cotangent";
+        check_unused(t, function);
+        detail::check_size(d_score.size(), t.work_->rows.size() * options_.outputs, function, "d_score");
+        detail::check_size(x.share.size(), t.work_->mixed ? t.work_->share.size() : 0, function, "x.share");
+        std::unique_ptr<row_work> w = std::move(t.work_);
+        prepare_backward(*w, d_score);
+        moved_backward(*w, false);
+        const std::size_t n = x.hard.token.size(), vocabulary = padded<T>(options_.vocabulary);
+        gather_mixed(*w);
+        call_.mixed.assign(memory_.values(embedding_block), body_sizes());
+        T* const d_share = w->d_share.need(vocabulary * n);
+        call_.mixed.spread(w->mixed_input.data(), n, d_share);
+        x.d_share.resize(x.share.size(), T{0});
+        for (std::size_t k = 0; k < n; ++k)
+            for (std::size_t v = 0; v < options_.vocabulary; ++v)
+                x.d_share[k * options_.vocabulary + v] += d_share[k * vocabulary + v];
+        call_.pool.give_back(std::move(w));
     }
 
     /// Errors: shape_error.
@@ -280,7 +314,7 @@ private:
             s.out_first = s.depth - s.out_count;
         }
         w->length.assign(b.length.begin(), b.length.end());
-        w->moved = false;
+        w->moved = w->mixed = false;
         draw_factors(*w, drop);
         call_.body.assign(memory_, body_sizes(), false);
         w->pooled.zeroed(call_.body.hidden() * rows(b));
@@ -309,36 +343,62 @@ private:
     }
 
     std::unique_ptr<row_work> run_moved(const token_batch<T>& b, const perturbation& p, std::span<T> score) {
-        using namespace detail::lstm;
         p.check(b, options_.embedding, "lstm_scorer::forward");
         std::unique_ptr<row_work> w = begin(b, score, false);
-        w->moved = true;
-        cut_in_order(*w);
+        run_dense(*w, score, [&](std::size_t i, std::size_t t, T* to) {
+            if (t == 0) return;
+            const T* const by = p.row(i).data() + (t - 1) * options_.embedding;
+            for (std::size_t j = 0; j < options_.embedding; ++j) to[j] += by[j];
+        });
+        return w;
+    }
+
+    std::unique_ptr<row_work> run_mixed(const relaxed& x, std::span<T> score) {
+        const std::size_t n = x.hard.token.size();
+        detail::check_size(x.vocabulary, options_.vocabulary, "lstm_scorer::forward", "x.vocabulary");
+        detail::check_size(x.share.size(), n * x.vocabulary, "lstm_scorer::forward", "x.share");
+        std::unique_ptr<row_work> w = begin(x.hard, score, options_.dropout > 0);
+        w->mixed = true;
+        w->share = x.share;
+        w->offset = x.hard.offset;
+        call_.mixed.assign(memory_.values(detail::lstm::embedding_block), body_sizes());
+        const std::size_t stride = call_.mixed.stride();
+        T* const mixed = w->mixed_input.need(stride * n);
+        call_.mixed.mix(x.share.data(), n, mixed);
+        run_dense(*w, score, [&](std::size_t i, std::size_t t, T* to) {
+            if (const std::size_t said = w->depth[i] - w->length[i]; t >= said)
+                std::copy_n(mixed + (w->offset[i] + t - said) * stride, options_.embedding, to);
+        });
+        return w;
+    }
+
+    /// Rows that share no states; move(row, step, embedding) changes what is read.
+    template <class Move>
+    void run_dense(row_work& w, std::span<T> score, Move&& move) {
+        using namespace detail::lstm;
+        w.moved = true;
+        cut_in_order(w);
         const std::size_t hidden = call_.body.hidden(), embedding = options_.embedding;
         const T* const table = memory_.values(embedding_block);
-        for_each_part(w->parts(), [&](std::size_t part) {
-            dense_lstm<T>& lstm = w->dense[part];
-            const std::size_t first = w->cut[part], last = w->cut[part + 1];
-            lstm.assign(std::span(w->depth).subspan(first, last - first), body_sizes());
+        for_each_part(w.parts(), [&](std::size_t part) {
+            dense_lstm<T>& lstm = w.dense[part];
+            const std::size_t first = w.cut[part], last = w.cut[part + 1];
+            lstm.assign(std::span(w.depth).subspan(first, last - first), body_sizes());
             for (std::size_t i = first; i < last; ++i)
-                for (std::size_t t = 0; t < w->depth[i]; ++t) {
-                    const T* const from = table + static_cast<std::size_t>(w->input[w->rows[i].first + t]) * embedding;
+                for (std::size_t t = 0; t < w.depth[i]; ++t) {
                     T* const to = lstm.input(i - first, t);
-                    std::copy_n(from, embedding, to);
-                    if (t == 0) continue;
-                    const T* const by = p.row(i).data() + (t - 1) * embedding;
-                    for (std::size_t j = 0; j < embedding; ++j) to[j] += by[j];
+                    std::copy_n(table + static_cast<std::size_t>(w.input[w.rows[i].first + t]) * embedding, embedding, to);
+                    move(i, t, to);
                 }
             lstm.forward(call_.body);
             for (std::size_t i = first; i < last; ++i) {
-                const sequence& s = w->rows[i];
+                const sequence& s = w.rows[i];
                 for (std::uint32_t k = 0; k < s.out_count; ++k)
-                    add_scaled(hidden, share(*w, s.row), lstm.state(i - first, s.out_first + k),
-                               w->pooled.data() + i * hidden);
-                finish(*w, s.row, score);
+                    add_scaled(hidden, share(w, s.row), lstm.state(i - first, s.out_first + k),
+                               w.pooled.data() + i * hidden);
+                finish(w, s.row, score);
             }
         });
-        return w;
     }
 
     /// Parts of about the same number of states.
@@ -537,12 +597,25 @@ private:
             for (std::size_t i = w.cut[part]; i < w.cut[part + 1]; ++i)
                 for (std::size_t t = 0; t < w.depth[i]; ++t) f(i, t, w.dense[part].d_input(i - w.cut[part], t));
     }
-    void add_moved_gradients(const row_work& w) {
+    void add_moved_gradients(row_work& w) {
         for (std::size_t part = 0; part < w.parts(); ++part) w.dense[part].add_gradients(memory_);
         T* const table = memory_.gradients(detail::lstm::embedding_block);
         for_each_moved(w, [&](std::size_t i, std::size_t t, const T* d_input) {
+            if (w.mixed && t >= w.depth[i] - w.length[i]) return;
             T* const to = table + static_cast<std::size_t>(w.input[w.rows[i].first + t]) * options_.embedding;
             for (std::size_t j = 0; j < options_.embedding; ++j) to[j] += d_input[j];
+        });
+        if (!w.mixed) return;
+        gather_mixed(w);
+        call_.mixed.assign(memory_.values(detail::lstm::embedding_block), body_sizes());
+        call_.mixed.add_gradient(w.share.data(), w.mixed_input.data(), w.offset.back(), table);
+    }
+    /// Gradients by what relaxed rows made of the embeddings, in place of these.
+    void gather_mixed(row_work& w) const {
+        const std::size_t stride = detail::lstm::padded<T>(options_.embedding);
+        for_each_moved(w, [&](std::size_t i, std::size_t t, const T* d_input) {
+            if (const std::size_t said = w.depth[i] - w.length[i]; t >= said)
+                std::copy_n(d_input, stride, w.mixed_input.data() + (w.offset[i] + t - said) * stride);
         });
     }
 
@@ -555,6 +628,7 @@ private:
         detail::lstm::work_pool<row_work> pool;
         detail::lstm::packed_body<T> body;
         std::vector<T> score;  ///< that nobody asked for
+        detail::lstm::mixed_embedding<T> mixed;
     };
     detail::lstm::transient<call_memory> call_;
 };

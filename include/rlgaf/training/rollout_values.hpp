@@ -51,6 +51,7 @@ void score_one(S& scorer, const Batch& batch, std::vector<T>& columns, std::vect
 /// Errors:  option_error; numeric_error for a score or a value that is not finite; those of policy and scorer.
 /// Needs:   `policy` continues_prefixes; it may be another than the one that is trained (an averaged copy). The scorer,
 ///          or true_reward, as in `score`. `map` is any double(double).
+///          Blocks are for credit by Q itself: differences of Q pay only the first token of a block.
 /// Source:  Yu et al. 2017, arXiv 1609.05473 (SeqGAN); blocks: Guo et al. 2017, arXiv 1709.08624 (LeakGAN).
 template <class R, class S, policy_backend P, class Map = detail::sigmoid_of_score>
 void roll_out_values(R& policy, S& scorer, trajectories<P>& t, const rollout_value_options& options, rng_key key,

@@ -4,9 +4,9 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 /// Pairwise logistic loss: each sample should score below the demonstration it is matched with (relativistic GAN, GAD).
-/// Formula: L = mean over samples j of l(delta_j - margin) + centering (s_r + s_f)^2 + score_penalty (s_r^2 + s_f^2) / 2,
-///          delta_j = s_r - s_f, s_r = real[real_of_fake[j]], s_f = fake[j];  l(x) = softplus(-x), or with noise
-///          l(x) = -log p, p = noise / 2 + (1 - noise) sigmoid(x), which ends at -log(noise / 2).
+/// Formula: L = mean over samples j of l(delta_j - margin) + centering (s_r + s_f)^2
+///          + score_penalty (s_r^2 + s_f^2) / 2,   delta_j = s_r - s_f, s_r = real[real_of_fake[j]], s_f = fake[j];
+///          l(x) = softplus(-x), or with noise -log p, p = noise / 2 + (1 - noise) sigmoid(x).
 /// Shapes:  real [n_real], fake [n_fake]; K samples may share a demonstration.
 /// Adds:    d_real, d_fake of the same sizes, 1 / n_fake included; l' = -sigmoid(-x), or with noise
 ///          -(1 - noise) sigmoid(x) sigmoid(-x) / p, which is small for pairs that look mislabelled.

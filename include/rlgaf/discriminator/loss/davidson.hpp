@@ -4,8 +4,8 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 /// Pairwise loss with ties, whose odds against a win fall with the square root of the odds between the two.
-/// Formula: delta = real[real_of_fake[j]] - fake[j], Z = exp(delta / 2) + exp(-delta / 2) + nu:  p_win = exp(delta / 2) / Z,
-///          p_lose = exp(-delta / 2) / Z, p_tie = nu / Z.  L = mean over samples of
+/// Formula: delta = real[real_of_fake[j]] - fake[j], Z = exp(delta / 2) + exp(-delta / 2) + nu:
+///          p_win = exp(delta / 2) / Z, p_lose = exp(-delta / 2) / Z, p_tie = nu / Z.  L = mean over samples of
 ///          likelihood: -(1 - tie) log p_win - tie log p_tie;   expected_reward: -(p_win + reward_of_tie p_tie).
 /// Shapes:  real [n_real], fake [n_fake]; K samples may share a demonstration.
 /// Adds:    with g_j = dL/ddelta: d_real[real_of_fake[j]] += g_j, d_fake[j] -= g_j, 1 / n_fake included;

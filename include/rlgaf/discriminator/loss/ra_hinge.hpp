@@ -8,7 +8,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Formula: L = mean_i max(0, 1 - x_i) + mean_j max(0, 1 - y_j), x_i = real[i] - m_fake, y_j = m_real - fake[j], m_fake
 ///          and m_real the means of all samples and of all demonstrations; or of the samples that share the
 ///          demonstration, and that one's score.
-/// Shapes:  real [n_real], fake [n_fake]. terms.pairs is needed per prompt only; else it serves the accuracy, or is empty.
+/// Shapes:  real [n_real], fake [n_fake]. terms.pairs is needed per prompt; else it serves the accuracy, or is empty.
 /// Adds:    d_real[i] -= ([x_i < 1] + mean_j [y_j < 1]) / n_real,
 ///          d_fake[j] += ([y_j < 1] + mean_i [x_i < 1]) / n_fake; the means carry gradient too.
 /// Units:   those of the scores, which are fixed only up to one constant; per prompt, one a prompt.

@@ -7,7 +7,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// demonstration.
 /// Formula: L = mean_i (real[i] - m_fake - 1)^2 + mean_j (fake[j] - m_real + 1)^2, m_fake and m_real the means of all
 ///          samples and of all demonstrations; or of the samples that share the demonstration, and that one's score.
-/// Shapes:  real [n_real], fake [n_fake]. terms.pairs is needed per prompt only; else it serves the accuracy, or is empty.
+/// Shapes:  real [n_real], fake [n_fake]. terms.pairs is needed per prompt; else it serves the accuracy, or is empty.
 /// Adds:    d_real[i] += 2 (real[i] - m_fake - 1 - (m_fake - m_real + 1)) / n_real,
 ///          d_fake[j] += 2 (fake[j] - m_real + 1 - (m_real - m_fake - 1)) / n_fake; the means carry gradient too.
 /// Units:   squared scores, which are fixed only up to one constant; per prompt, one a prompt.

@@ -4,9 +4,9 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 /// Relativistic average GAN: a demonstration should score above the mean sample, a sample below the mean demonstration.
-/// Formula: L = mean_i softplus(-(real[i] - m_fake)) + mean_j softplus(fake[j] - m_real), m_fake and m_real the means of
-///          all samples and of all demonstrations; or of the samples that share the demonstration, and that one's score.
-/// Shapes:  real [n_real], fake [n_fake]. terms.pairs is needed per prompt only; else it serves the accuracy, or is empty.
+/// Formula: L = mean_i softplus(-(real[i] - m_fake)) + mean_j softplus(fake[j] - m_real), m_fake and m_real the means
+///          of all samples and of all demonstrations; or of the samples that share the demonstration, and its score.
+/// Shapes:  real [n_real], fake [n_fake]. terms.pairs is needed per prompt; else it serves the accuracy, or is empty.
 /// Adds:    with x_i = real[i] - m_fake, y_j = fake[j] - m_real:
 ///          d_real[i] -= (sigmoid(-x_i) + mean_j sigmoid(y_j)) / n_real,
 ///          d_fake[j] += (sigmoid(y_j) + mean_i sigmoid(-x_i)) / n_fake; the means carry gradient too.

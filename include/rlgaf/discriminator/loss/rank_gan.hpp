@@ -4,8 +4,8 @@
 
 namespace rlgaf::inline RLGAF_ABI {
 
-/// RankGAN: demonstrations should rank high among samples, samples low among demonstrations. Closeness to demonstrations
-/// ranks.
+/// RankGAN: by closeness to demonstrations, a demonstration should rank high among samples, a sample low among
+/// demonstrations.
 /// Formula: K_iu = exp(gamma cos(row i, demonstration u)).
 ///          A demonstration s among all samples f: R_s = mean over u other than s of K_su / (K_su + sum_f K_fu);
 ///          a sample f among demonstrations: R_f = mean over u of K_fu / (K_fu + sum over r other than u of K_ru);
@@ -13,14 +13,14 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Shapes:  features: real [n_real, width], fake [n_fake, width], width >= 2. terms.pairs is not read.
 /// Adds:    d_real, d_fake [n, width]: through rows, references and norms.
 /// Units:   nats; the features' lengths do not matter. The policy's reward log R_f is rank_score (math/rank_score.hpp).
-///          real_mean, fake_mean: mean cosine with (other) demonstrations; accuracy: share of all pairs of a demonstration
-///          and a sample in which the demonstration's is larger.
+///          real_mean, fake_mean: mean cosine with (other) demonstrations; accuracy: share of all pairs of a
+///          demonstration and a sample in which the demonstration's is larger.
 /// Degenerate: a row of zeros has the cosine 0 with everything, and no gradient. Fewer than two demonstrations, or no
 ///          samples: loss 0, no gradient.
 /// Errors:  shape_error; option_error. Time (n_real + n_fake) n_real width. No allocation once `work` has grown.
-/// Source:  Lin et al. 2017, arXiv 1705.11001, equations 2 to 5. There references are drawn apart from the rows that are
-///          ranked; here they are the other demonstrations of the batch. Texygen takes the cosine with the mean of 16
-///          normalised references and one softmax over the whole batch.
+/// Source:  Lin et al. 2017, arXiv 1705.11001, equations 2 to 5. There references are drawn apart from the rows that
+///          are ranked; here they are the other demonstrations of the batch. Texygen takes the cosine with the mean of
+///          16 normalised references and one softmax over the whole batch.
 struct rank_gan {
     using role = role::discriminator_loss;
     double gamma = 1;  ///< in (0, 300]: how much closeness counts

@@ -14,7 +14,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Units:   nats, or rewards. Scores are fixed only up to a constant a prompt.
 /// Degenerate: no samples: loss 0, no gradient. theta = 1: there are no ties, the loss is that of bradley_terry.
 /// Errors:  shape_error; option_error.
-/// Source:  Rao and Kupper 1967, "Ties in paired-comparison experiments"; the reward: Cai and Provilkov 2025, arXiv 2511.21667 (RARO).
+/// Source:  Rao and Kupper 1967, "Ties in paired-comparison experiments"; the reward: Cai and Provilkov 2025,
+///          arXiv 2511.21667 (RARO).
 struct rao_kupper {
     using role = role::discriminator_loss;
     double theta = 2;  ///< >= 1; at equal scores a tie has the probability (theta - 1) / (theta + 1)

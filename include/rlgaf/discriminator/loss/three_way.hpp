@@ -3,7 +3,8 @@
 
 namespace rlgaf::inline RLGAF_ABI {
 
-/// A critic of pairs that may call a tie: softmax over "the demonstration is better", "the sample is better", "neither".
+/// A critic of pairs that may call a tie: softmax over "the demonstration is better", "the sample is better" and
+/// "neither".
 /// Formula: p = softmax(z), z = score[j].  L = mean over pairs of
 ///          expected_reward: -J, J = p_0 + reward_of_tie p_2, what sampled verdicts earn on average;
 ///          likelihood: -(1 - tie) log p_0 - tie log p_2.
@@ -16,7 +17,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Degenerate: no pairs: loss 0, no gradient.
 /// Errors:  shape_error; option_error.
 /// Needs:   pairs shown in random order, or position tells (backend/pair_critic.hpp does).
-/// Source:  Cai and Provilkov 2025, arXiv 2511.21667 (RARO); there a language model samples its verdict, here the expectation is exact.
+/// Source:  Cai and Provilkov 2025, arXiv 2511.21667 (RARO); there a language model samples its verdict, here
+///          the expectation is exact.
 struct three_way {
     using role = role::discriminator_loss;
     static constexpr bool pair_level = true;
