@@ -223,3 +223,61 @@ TEST_CASE("shortcut_probe in the trainer sees that samples are longer") {
     REQUIRE(kept.reports[0].shortcut_accuracy == 0.5);
     REQUIRE(kept.reports[9].shortcut_accuracy > 0.7);
 }
+
+TEST_CASE("rollouts, tokens, pairs, several columns, greedy baselines and score norms run through one trainer") {
+    const adversarial_options options = short_run(4);
+    const auto by_step = reinforce{.baseline = reinforce_baseline::per_step, .discount = 0};
+    const auto none = trained(tabular{}, options);
+    const auto rolled = trained(tabular{}, options, by_step, pipeline{rollout_reward{}}, rollout_values{.rollouts = 4});
+    const auto vine = trained(tabular{}, options, reinforce{.baseline = reinforce_baseline::none, .discount = 0},
+                              pipeline{rollout_reward{.credit = rollout_credit::difference, .initial_is_mean = true}},
+                              rollout_values{.rollouts = 4, .map = score_map::logit});
+    const auto stepwise = trained(tabular{}, options, reinforce{}, on_tokens{bce{}}, pipeline{token_score_reward{}});
+    const auto spread = trained(tabular{}, options, reinforce{}, on_tokens{bce{}}, pipeline{score_difference{}});
+    for (const auto* x : {&rolled, &vine, &stepwise, &spread}) REQUIRE(*x != none);
+    REQUIRE(stepwise != spread);
+
+    const auto three = trained(neural{{.outputs = 3}}, options, per_column{bce{}}, pipeline{ensemble_reward{}});
+    REQUIRE(three != trained(neural{{.outputs = 3}}, options, per_column{hinge{}}, pipeline{ensemble_reward{}}));
+    trained(neural{{.outputs = 3}}, options, batch_deviation{bce{}}, pipeline{deviation_reward{}});
+    trained(neural{{.outputs = 3}}, options, rank_gan{}, pipeline{rank_reward{}});
+
+    trained(tabular{}, options, remax{});
+    trained(tabular{}, options, optimal_token_baseline{.group_size = 4});
+
+    neural who({.outputs = 3});
+    pair_critic critic(who.discriminator, {.separator = 0});
+    const auto before = who.parameters();
+    keep_reports kept;
+    adversarial_trainer trainer{who.policy, critic, who.experts, three_way{}, pipeline{raro_reward{}}, accuracy_gate{}};
+    trainer.run(short_run(4), kept);
+    REQUIRE(who.parameters() != before);
+    for (const round_report& r : kept.reports) {
+        REQUIRE(r.accuracy >= 0);
+        REQUIRE(r.accuracy <= 1);
+        REQUIRE(r.discriminator_steps == 1);
+    }
+}
+
+TEST_CASE("fixed rows and demonstrations' scores reach the reward stages that ask for them") {
+    const adversarial_options options = short_run(4);
+    const rows_d fixed = rows_of<double>({{1, 2, 3, 0}, {3, 0}, {2, 0}});
+    // grpo would divide the scale away again
+    REQUIRE(trained(tabular{}, options, reinforce{}, pipeline{standard_score_reward{}}, fixed_rows(fixed)) !=
+            trained(tabular{}, options, reinforce{}));
+    REQUIRE(trained(tabular{}, options, pipeline{bradley_terry_reward{}}) != trained(tabular{}, options));
+    tabular who;
+    trajectories<ngram_policy<double>> t;
+    roll_out(who.policy, {}, {.rows = 8, .group_size = 4}, {3, 0}, t);
+    score(who.discriminator, t);
+    part stage{pipeline{bradley_terry_reward{}}};
+    REQUIRE_THROWS_AS(shape(stage, t), option_error);
+    part other{pipeline{standard_score_reward{}}};
+    REQUIRE_THROWS_AS(shape(other, t), option_error);
+    const std::vector<std::uint32_t> matched = {0, 0, 0, 0, 1, 1, 1, 1};
+    score_experts(who.discriminator, t, fixed, matched);
+    REQUIRE(t.expert_score.size() == 8);
+    REQUIRE(t.expert_score[0] == t.expert_score[3]);
+    REQUIRE(t.expert_score[3] != t.expert_score[4]);
+    shape(stage, t);
+}

@@ -18,7 +18,8 @@ struct prefix {
     std::uint32_t length = 0;  ///< actions of that row that are kept
 };
 
-/// Continues prefixes of a batch: row i of the result starts with prefix i. Serves Monte-Carlo values.
+/// Continues prefixes of a batch: row i of the result starts with prefix i. Kept tokens keep the batch's log-probs, or get
+/// the policy's own; a row that had ended stays as it is; max_length counts what is kept. Serves Monte-Carlo values.
 template <class P>
 concept continues_prefixes = policy_backend<P> &&
     requires(P& p, const typename P::batch& b, std::span<const prefix> from, std::span<const std::uint64_t> id,

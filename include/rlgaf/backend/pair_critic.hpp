@@ -8,11 +8,12 @@ struct pair_critic_options {
     std::uint64_t seed = 0;      ///< of the order in which a pair is read
 };
 
-/// Makes a critic of pairs (scores_pairs) of a scorer that gives three numbers a row: row i of a and row i of b are read
-/// as one row, "a separator b" or "b separator a", so that position tells nothing. The first two numbers are swapped back.
+/// Makes a critic of pairs (scores_pairs) of a scorer that gives three numbers a row: row i of a and row i of b are
+/// read as one row, "a separator b" or "b separator a", so that position tells nothing. The first two numbers are
+/// swapped back.
 ///
 /// Order: a fair coin of the seed, of the pair's own tokens and of how many steps were taken. So evaluate and forward
-///        agree until the next step, however a batch is cut or sorted, and the next step turns half of the pairs round.
+///        agree until the next step, however a batch is cut or sorted; the next step turns half of the pairs round.
 /// Shapes:  a, b: as many rows; score, d_score [rows, 3]: row i of a is better, row i of b is, neither.
 /// Errors:  option_error if the scorer gives another number of numbers; shape_error; those of the scorer.
 /// Needs:   both rows of a pair answer the same prompt; a's is shown. Masks are not shown. The scorer outlives this.

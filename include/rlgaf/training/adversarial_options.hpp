@@ -27,7 +27,8 @@ struct adversarial_options {
     double log_prob_tolerance = 0;     ///< of the sanity gate of the first round; 0: 1e-3 for float, 1e-9 for double
     double warmup_accuracy = 1;        ///< in [0.5, 1]: the warm-up ends early once the discriminator is above this
     std::size_t replay_age = 0;        ///< past samples are forgotten after so many rounds; 0: never
-    double beginnings = 0;   ///< >= 0: so many beginnings of rows, cut at random, join a discriminator step for each sample
+    double beginnings =
+        0;  ///< >= 0: so many beginnings of rows, cut at random, join a discriminator step for each sample
     std::size_t score_passes = 0;  ///< 0: rewards without dropout; else the mean of so many passes with it
 
     void check() const {

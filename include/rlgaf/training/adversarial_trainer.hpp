@@ -10,8 +10,9 @@
 #include "rlgaf/policy_gradient/loss/ppo_clip.hpp"
 #include "rlgaf/reward_shaping/score_reward.hpp"
 #include "rlgaf/training/discriminator_feed.hpp"
+#include "rlgaf/training/greedy_baseline.hpp"
 #include "rlgaf/training/rollout_values.hpp"
-#include "rlgaf/training/trainer_parts.hpp"
+#include "rlgaf/training/trainer_sources.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -99,13 +100,15 @@ private:
                                        .importance_cap = options.importance_cap,
                                        .micro_batch_rows = options.micro_batch_rows};
         rollout.check();
-        const typename P::prompts prompts = draw_prompts(rollout.prompts(), key);
+        const typename P::prompts prompts =
+            detail::draw_prompts<P>(part_, rollout.prompts(), key, "adversarial_trainer");
         roll_out(policy_, prompts, rollout, key, round_);
         if (!gate_passed_)
             check_log_probs(policy_, round_, options.sampling.truncates(), options.log_prob_tolerance,
                             options.micro_batch_rows, options.policy.micro_batch_rows);
         gate_passed_ = true;
-        if constexpr (with_reference) evaluate_reference(reference(), round_, options.micro_batch_rows);
+        if constexpr (with_reference)
+            evaluate_reference(reference_.get(part_, policy_), round_, options.micro_batch_rows);
         report.rollout_seconds = lap();
 
         const bool warm = warm_ || number >= options.discriminator_warmup || options.discriminator_updates == 0;
@@ -113,6 +116,7 @@ private:
         if constexpr (!true_reward_mode) draw_experts(prompts, options, key);
         judge(options, key);
         auto& shaping = find_part<role::reward>(part_, default_reward_);
+        fill_for(advantage.component, prompts, rollout, options, key, shaping);
         shape(shaping, round_);
         report.score_seconds = lap();
         describe_round(round_, report);
@@ -166,16 +170,6 @@ private:
         return report;
     }
 
-    typename P::prompts draw_prompts([[maybe_unused]] std::size_t n, [[maybe_unused]] rng_key key) {
-        if constexpr (has_role<role::prompt_source, C...>) {
-            auto prompts = find_part<role::prompt_source>(part_, no_part_).component.source->sample(n, key);
-            check_size(rows(prompts), n, "adversarial_trainer", "prompts of the source");
-            return prompts;
-        } else {
-            return typename P::prompts{};
-        }
-    }
-
     /// One demonstration a sample, or one a prompt that its samples share.
     void draw_experts([[maybe_unused]] const typename P::prompts& prompts, const adversarial_options& options,
                       rng_key key) {
@@ -218,19 +212,23 @@ private:
 
     /// Of the discriminator as it is, on the round's samples and their demonstrations.
     double accuracy(const adversarial_options& options) {
-        if constexpr (kind == judged::pairs) return pair_critic_accuracy(std::span<const T>(round_.score));
-        if constexpr (kind == judged::rows) {
-            score_rows(discriminator_, feed_.real, expert_score_, options.micro_batch_rows, 0, round_.pick);
-            mean_of_columns(std::span<const T>(expert_score_), round_.width, expert_mean_);
+        const std::span<const T> sampled(round_.score);
+        if constexpr (kind == judged::pairs) {
+            return pair_critic_accuracy(sampled);
         } else {
-            trajectories<P> experts;
-            experts.batch = feed_.real;
-            score_tokens(discriminator_, experts, options.micro_batch_rows);
-            expert_mean_ = experts.score;
+            if constexpr (kind == judged::rows) {
+                score_rows(discriminator_, feed_.real, expert_score_, options.micro_batch_rows, 0, round_.pick);
+                mean_of_columns(std::span<const T>(expert_score_), round_.width, expert_mean_);
+            } else {
+                trajectories<P> experts;
+                experts.batch = feed_.real;
+                score_tokens(discriminator_, experts, options.micro_batch_rows);
+                expert_mean_ = experts.score;
+            }
+            mean_of_columns(sampled, round_.width, sample_score_);
+            return matched_accuracy(std::span<const T>(expert_mean_), std::span<const T>(sample_score_),
+                                    std::span<const std::uint32_t>(feed_.matched));
         }
-        mean_of_columns(std::span<const T>(round_.score), kind == judged::pairs ? 3 : round_.width, sample_score_);
-        return matched_accuracy(std::span<const T>(expert_mean_), std::span<const T>(sample_score_),
-                                std::span<const std::uint32_t>(feed_.matched));
     }
 
     void train_discriminator(const adversarial_options& options, rng_key key, round_report& report) {
@@ -240,12 +238,12 @@ private:
             const rng_key own{key.seed ^ ((k + 1) << 40), key.step};
             const discriminator_update_report done = std::apply(
                 [&](auto&... extra) {
-                    return update_discriminator(discriminator_, step.real, step.fake, {step.pairs}, options.discriminator,
-                                                loss, scratch_, own, extra...);
+                    return update_discriminator(discriminator_, step.real, step.fake, {step.pairs},
+                                                options.discriminator, loss, scratch_, own, extra...);
                 },
-                std::tuple_cat(
-                    parts_of_role<role::discriminator_regularizer>(part_), parts_of_role<role::input_penalty>(part_),
-                    parts_of_role<role::weight_constraint>(part_), parts_of_role<role::input_noise>(part_)));
+                std::tuple_cat(parts_of_role<role::discriminator_regularizer>(part_),
+                               parts_of_role<role::input_penalty>(part_), parts_of_role<role::weight_constraint>(part_),
+                               parts_of_role<role::input_noise>(part_)));
             report.discriminator_loss = done.loss.loss;
             report.discriminator_grad_norm = done.grad_norm;
             report.discriminator_steps += done.applied;
@@ -262,7 +260,8 @@ private:
     }
 
     /// Of a step before it was taken, on its fresh samples.
-    double fresh_accuracy(const typename discriminator_feed<batch>::step& step, const discriminator_update_report& done) {
+    double fresh_accuracy(const typename discriminator_feed<batch>::step& step,
+                          const discriminator_update_report& done) {
         if constexpr (kind == judged::rows) {
             mean_of_columns(std::span<const T>(scratch_.score), score_width(discriminator_), sample_score_);
             const std::span<const T> score(sample_score_);
@@ -275,13 +274,20 @@ private:
         }
     }
 
-    auto& reference() {
-        if constexpr (has_role<role::reference, C...>) {
-            return *find_part<role::reference>(part_, no_part_).component.policy;
-        } else {
-            if (!clone_) clone_.emplace(policy_.clone());
-            return *clone_;
-        }
+    /// What only some advantage estimators read.
+    template <class A, class Stage>
+    void fill_for([[maybe_unused]] const A& advantage, [[maybe_unused]] const typename P::prompts& prompts,
+                  [[maybe_unused]] const roll_out_options& rollout, [[maybe_unused]] const adversarial_options& options,
+                  [[maybe_unused]] rng_key key, [[maybe_unused]] const part<Stage>& shaping) {
+        if constexpr (requires { A::needs_greedy_reward; })
+            greedy_baseline(policy_, prompts, rollout, key, shaping, round_, greedy_, [&](auto& g) {
+                if constexpr (with_reference)
+                    evaluate_reference(reference_.get(part_, policy_), g, options.micro_batch_rows);
+                score(discriminator_, g, options.micro_batch_rows, options.score_passes);
+                g.fixed_score = round_.fixed_score;
+            });
+        if constexpr (requires { A::needs_score_norm; })
+            evaluate_score_norms(policy_, round_, options.micro_batch_rows);
     }
 
     P& policy_;
@@ -293,9 +299,9 @@ private:
     part<bradley_terry> default_discriminator_loss_{bradley_terry{}};
     part<logit_reward> default_reward_{logit_reward{}};
     no_component no_part_{};
-    std::optional<clone_type<P, with_reference && !has_role<role::reference, C...>>> clone_;
+    reference_policy<P, with_reference, C...> reference_;
 
-    trajectories<P> round_;
+    trajectories<P> round_, greedy_;
     discriminator_feed<batch> feed_;
     std::vector<T> expert_score_, expert_mean_, sample_score_;
     discriminator_scratch<T> scratch_;

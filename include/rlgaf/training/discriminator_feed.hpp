@@ -27,7 +27,8 @@ public:
 
     /// Step k of the round: fresh samples drawn without repeats, then past ones, then beginnings.
     const step& next(const Batch& samples, const adversarial_options& options, rng_key key, std::size_t k) {
-        if (!past_fake_ || past_fake_->capacity() != options.replay_capacity || past_fake_->max_age() != options.replay_age) {
+        if (!past_fake_ || past_fake_->capacity() != options.replay_capacity ||
+            past_fake_->max_age() != options.replay_age) {
             past_fake_.emplace(options.replay_capacity, options.replay_age);
             past_real_.emplace(options.replay_capacity, options.replay_age);
         }

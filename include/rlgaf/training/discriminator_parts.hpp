@@ -78,9 +78,10 @@ void accumulate_rows(S& scorer, const Batch& both, double sigma, rng_key key, st
                      discriminator_scratch<typename S::scalar>& x, Loss&& loss) {
     using T = typename S::scalar;
     if constexpr (Noise) {
-        static_assert(perturbs_inputs<S, Batch>,
-                      "rlgaf: instance_noise needs a scorer that perturbs_inputs, see backend/abilities.hpp; token_noise "
-                      "does without");
+        static_assert(
+            perturbs_inputs<S, Batch>,
+            "rlgaf: instance_noise needs a scorer that perturbs_inputs, see backend/abilities.hpp; token_noise "
+            "does without");
         const std::size_t width = score_width(scorer);
         const auto forward = [&](const auto& part, std::size_t first, std::size_t n) {
             const rng_key own{key.seed ^ (static_cast<std::uint64_t>(first) << 20), key.step};
@@ -88,8 +89,8 @@ void accumulate_rows(S& scorer, const Batch& both, double sigma, rng_key key, st
                                   std::span(x.score).subspan(first * width, n * width));
         };
         accumulate_in_parts(
-            both, micro_rows, x.pick, [&](const auto& part, std::size_t f, std::size_t n) { (void)forward(part, f, n); },
-            forward,
+            both, micro_rows, x.pick,
+            [&](const auto& part, std::size_t f, std::size_t n) { (void)forward(part, f, n); }, forward,
             [&](typename S::tape& tape, std::size_t first, std::size_t n) {
                 scorer.backward(static_cast<typename S::tape&&>(tape),
                                 std::span<const T>(x.d_score).subspan(first * width, n * width));

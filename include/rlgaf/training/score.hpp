@@ -84,7 +84,8 @@ void score_tokens(S& scorer, trajectories<P>& t, std::size_t micro_batch_rows = 
 
 /// Fills t.score [B, 3] of a critic of pairs: each sample against its row of `real_of_fake` [B].
 template <class S, policy_backend P>
-void score_pairs(S& critic, trajectories<P>& t, const typename P::batch& real_of_fake, std::size_t micro_batch_rows = 0) {
+void score_pairs(S& critic, trajectories<P>& t, const typename P::batch& real_of_fake,
+                 std::size_t micro_batch_rows = 0) {
     using T = typename P::scalar;
     detail::check_size(rows(real_of_fake), rows(t.batch), "score_pairs", "real_of_fake");
     t.width = 3;

@@ -5,8 +5,8 @@
 #include "rlgaf/backend/abilities.hpp"
 #include "rlgaf/backend/check.hpp"
 #include "rlgaf/math/moments.hpp"
-#include "rlgaf/training/observer.hpp"
 #include "rlgaf/training/discriminator_parts.hpp"
+#include "rlgaf/training/observer.hpp"
 #include "rlgaf/training/score.hpp"
 #include "rlgaf/training/update_policy.hpp"
 
@@ -150,13 +150,18 @@ constexpr bool experts_fit() {
         return expert_source<E, typename P::batch>;
 }
 
-/// Advantage estimators that want arrays which adversarial_trainer does not fill.
 template <class C>
-constexpr bool reads_what_no_trainer_fills() {
-    return requires { C::needs_value; }
-    || requires { C::needs_greedy_reward; }
-    || requires { C::needs_score_norm; };
-}
+constexpr bool reads_values = requires {
+    C::needs_value;
+};
+template <class C>
+constexpr bool reads_greedy_rewards = requires {
+    C::needs_greedy_reward;
+};
+template <class C>
+constexpr bool reads_score_norms = requires {
+    C::needs_score_norm;
+};
 
 /// What the trainer's discriminator loss compares.
 template <class... C>
@@ -166,7 +171,7 @@ constexpr judged judged_in_trainer() {
     return kind;
 }
 template <judged Kind, class S, class B>
-constexpr bool judges = Kind == judged::rows ? scorer_backend<S, B>
+constexpr bool judges = Kind == judged::rows     ? scorer_backend<S, B>
                         : Kind == judged::tokens ? scores_tokens<S, B>
                                                  : scores_pairs<S, B>;
 template <judged Kind, class S, class B>
@@ -178,9 +183,10 @@ consteval bool check_judge() {
                       "rlgaf: a discriminator loss of tokens needs a scorer that scores_tokens: evaluate_tokens, "
                       "forward_tokens and backward_tokens, see backend/abilities.hpp");
     else
-        static_assert(scores_pairs<S, B>,
-                      "rlgaf: a discriminator loss of pairs needs a critic that scores_pairs (rlgaf::pair_critic makes one "
-                      "of a scorer of width 3), see backend/abilities.hpp");
+        static_assert(
+            scores_pairs<S, B>,
+            "rlgaf: a discriminator loss of pairs needs a critic that scores_pairs (rlgaf::pair_critic makes one "
+            "of a scorer of width 3), see backend/abilities.hpp");
     return judges<Kind, S, B>;
 }
 
@@ -208,10 +214,8 @@ consteval bool check_trainer() {
                        reference_once = count_role<role::reference, C...> <= 1,
                        held_out = count_role<role::held_out, C...> <= 1,
                        fixed = count_role<role::score_reference, C...> <= 1,
-                       noise = count_role<role::input_noise, C...> <= 1,
-                       credit = count_role<role::credit, C...> <= 1,
-                       probe = count_role<role::probe, C...> <= 1,
-                       prompts = count_role<role::prompt_source, C...> <= 1;
+                       noise = count_role<role::input_noise, C...> <= 1, credit = count_role<role::credit, C...> <= 1,
+                       probe = count_role<role::probe, C...> <= 1, prompts = count_role<role::prompt_source, C...> <= 1;
         static_assert(advantage, "rlgaf: adversarial_trainer was given two advantage estimators; it takes one");
         static_assert(loss, "rlgaf: adversarial_trainer was given two policy losses; it takes one");
         static_assert(reward, "rlgaf: adversarial_trainer was given two rewards; put stages into one pipeline{...}");
@@ -224,8 +228,8 @@ consteval bool check_trainer() {
         static_assert(noise, "rlgaf: adversarial_trainer was given two kinds of noise; it takes one");
         static_assert(credit, "rlgaf: adversarial_trainer was given two kinds of rollouts; it takes one");
         static_assert(probe, "rlgaf: adversarial_trainer was given two probes; it takes one");
-        constexpr bool rolls_out = !has_role<role::credit, C...> ||
-                                   (continues_prefixes<P> && judged_in_trainer<C...>() == judged::rows);
+        constexpr bool rolls_out =
+            !has_role<role::credit, C...> || (continues_prefixes<P> && judged_in_trainer<C...>() == judged::rows);
         static_assert(rolls_out,
                       "rlgaf: rollout_values needs a policy that continues_prefixes (`rollout_from`, see "
                       "backend/abilities.hpp) and a discriminator loss of rows");
@@ -233,17 +237,19 @@ consteval bool check_trainer() {
             judged_in_trainer<C...>() == judged::rows ||
             !(has_role<role::held_out, C...> || has_role<role::score_reference, C...> ||
               has_role<role::discriminator_regularizer, C...> || (needs_expert_score<C>() || ... || false));
-        static_assert(scored_by_row,
-                      "rlgaf: held-out experts, fixed rows, score regularisers and rewards relative to the demonstration's "
-                      "score go with a discriminator loss of rows, not of tokens or pairs");
+        static_assert(
+            scored_by_row,
+            "rlgaf: held-out experts, fixed rows, score regularisers and rewards relative to the demonstration's "
+            "score go with a discriminator loss of rows, not of tokens or pairs");
         constexpr bool fixed_given = !(needs_fixed_score<C>() || ... || false) || has_role<role::score_reference, C...>;
         static_assert(fixed_given, "rlgaf: a reward stage reads the scores of fixed rows; add fixed_rows(batch)");
         constexpr bool with_discriminator =
             !is_true_reward<std::remove_const_t<S>> ||
-            !(has_role<role::gate, C...> || has_role<role::discriminator_loss, C...> || has_role<role::held_out, C...> ||
-              has_role<role::discriminator_regularizer, C...> || has_role<role::input_penalty, C...> ||
-              has_role<role::weight_constraint, C...> || has_role<role::input_noise, C...> ||
-              has_role<role::score_reference, C...> || has_role<role::probe, C...>);
+            !(has_role<role::gate, C...> || has_role<role::discriminator_loss, C...> ||
+              has_role<role::held_out, C...> || has_role<role::discriminator_regularizer, C...> ||
+              has_role<role::input_penalty, C...> || has_role<role::weight_constraint, C...> ||
+              has_role<role::input_noise, C...> || has_role<role::score_reference, C...> ||
+              has_role<role::probe, C...>);
         static_assert(with_discriminator,
                       "rlgaf: with a true_reward there is no discriminator for a gate, a discriminator loss or "
                       "held-out experts to act on");
@@ -260,13 +266,26 @@ consteval bool check_trainer() {
         static_assert(reference,
                       "rlgaf: a component measures KL to a reference policy; add frozen_reference(policy) or "
                       "give the policy `clone() const`");
-        constexpr bool filled = !(reads_what_no_trainer_fills<C>() || ... || false);
-        static_assert(filled,
-                      "rlgaf: adversarial_trainer fills no values, greedy rewards or score norms, which this advantage "
-                      "estimator reads; rlhf_trainer has a critic, and the roles of training/roles.hpp can be driven "
-                      "by hand");
-        return filled && advantage && loss && reward && discriminator && gate && reference_once && held_out &&
-               prompts && fixed && noise && credit && probe && rolls_out && scored_by_row && fixed_given && with_discriminator && comparable && experts && reference;
+        constexpr bool without_values = !(reads_values<C> || ... || false);
+        static_assert(
+            without_values,
+            "rlgaf: adversarial_trainer has no critic, whose values this advantage estimator reads; rlhf_trainer "
+            "has one, and the roles of training/roles.hpp can be driven by hand");
+        constexpr bool greedy =
+            !(reads_greedy_rewards<C> || ... || false) ||
+            (judged_in_trainer<C...>() == judged::rows && !(needs_expert_score<C>() || ... || false));
+        static_assert(
+            greedy,
+            "rlgaf: this advantage estimator reads the reward of greedy answers, which needs a discriminator loss "
+            "of rows and a reward that does not compare with demonstrations");
+        constexpr bool norms = !(reads_score_norms<C> || ... || false) || exposes_logits<P>;
+        static_assert(
+            norms,
+            "rlgaf: this advantage estimator reads score norms, which needs a policy that exposes_logits, see "
+            "backend/abilities.hpp");
+        return without_values && greedy && norms && advantage && loss && reward && discriminator && gate &&
+               reference_once && held_out && prompts && fixed && noise && credit && probe && rolls_out &&
+               scored_by_row && fixed_given && with_discriminator && comparable && experts && reference;
     }
 }
 

@@ -53,8 +53,9 @@ discriminator_update_report update_discriminator(S& scorer, const Batch& clean_r
     [[maybe_unused]] const auto corrupt = [&](auto& e) {
         using C = decltype(e.component);
         if constexpr (component_of<C, role::input_noise> && !detail::moves_inputs<C>()) {
-            static_assert(replaces_tokens<Batch>, "rlgaf: token_noise needs a batch that replaces_tokens, see "
-                                                  "backend/abilities.hpp (rlgaf::token_batch does)");
+            static_assert(replaces_tokens<Batch>,
+                          "rlgaf: token_noise needs a batch that replaces_tokens, see "
+                          "backend/abilities.hpp (rlgaf::token_batch does)");
             noisy_real = replace_tokens(clean_real, report.noise, e.component.vocabulary, key);
             noisy_fake = replace_tokens(clean_fake, report.noise, e.component.vocabulary,
                                         {key.seed ^ (std::uint64_t{1} << 63), key.step});

@@ -8,7 +8,8 @@ enum class reinforce_baseline {
     none,        ///< rewards as they are; with rewards of one sign everything that was sampled is pushed the same way
     batch_mean,  ///< mean return of the step's rows, the row itself included: a pure scale of 1 - 1 / B
     ema,         ///< running mean of earlier steps' returns; lags behind a discriminator by 1 / (1 - decay) steps
-    per_step     ///< mean of the returns at the same token position
+    per_step     ///< mean of the returns at the same token position, the row's own included: where n rows get so far, a
+                 ///< scale of 1 - 1 / n at that position
 };
 
 /// Discounted rewards to go, minus a baseline.

@@ -1,0 +1,271 @@
+#pragma once
+#include "rlgaf/backend/check.hpp"
+#include "rlgaf/core/clock.hpp"
+#include "rlgaf/discriminator/loss/bradley_terry.hpp"
+#include "rlgaf/math/schedule.hpp"
+#include "rlgaf/math/temperature.hpp"
+#include "rlgaf/training/observer.hpp"
+#include "rlgaf/training/update_discriminator.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// Memory of pathwise updates. After an update: the relaxed samples, and the scores before the step, demonstrations
+/// first, then samples.
+template <class P>
+struct pathwise_scratch {
+    typename P::relaxed samples;
+    std::vector<typename P::scalar> score, d_score;
+    std::vector<std::uint32_t> pairs;
+    workspace work;
+};
+
+struct pathwise_update_report {
+    discriminator_loss_stats loss;  ///< before the step; real_mean and fake_mean are those of the loss's two sides
+    double grad_norm = 0;
+    bool applied = false;
+};
+
+namespace detail {
+/// Row j with row j.
+inline matching one_to_one(std::vector<std::uint32_t>& pairs, std::size_t n) {
+    pairs.resize(n);
+    count_up(std::span(pairs));
+    return {pairs};
+}
+template <class Loss>
+constexpr bool is_pointwise = requires {
+    Loss::pointwise;
+};
+}  // namespace detail
+
+/// One optimiser step of the discriminator on demonstrations and relaxed samples, x.samples, of which there are as many.
+template <class P, class S, class Loss>
+pathwise_update_report update_relaxed_discriminator(S& scorer, const typename P::batch& real, const step_options& step,
+                                                    part<Loss>& loss, pathwise_scratch<P>& x) {
+    using T = typename S::scalar;
+    step.check();
+    const std::size_t n = rows(real), half = n * score_width(scorer);
+    detail::check_size(n, rows(hard_rows(x.samples)), "update_relaxed_discriminator", "real");
+    x.score.assign(2 * half, T{0});
+    x.d_score.assign(2 * half, T{0});
+    const std::span<T> score(x.score), d_score(x.d_score);
+    scorer.discard();  // what an error left behind
+    auto of_real = scorer.forward(real, score.first(half));
+    auto of_fake = scorer.forward(std::as_const(x.samples), score.subspan(half));
+    detail::check_finite(std::span<const T>(score), "update_relaxed_discriminator", "score");
+    const discriminator_terms<T> terms{.real = score.first(half),
+                                       .fake = score.subspan(half),
+                                       .pairs = detail::one_to_one(x.pairs, n),
+                                       .width = score_width(scorer)};
+    pathwise_update_report report{.loss = detail::call_loss(loss, terms, x.work, d_score.first(half), d_score.subspan(half))};
+    scorer.backward(static_cast<typename S::tape&&>(of_real), std::span<const T>(d_score.first(half)));
+    scorer.backward(static_cast<typename S::tape&&>(of_fake), std::span<const T>(d_score.subspan(half)));
+    const step_report done = scorer.step(step);
+    report.grad_norm = done.grad_norm;
+    report.applied = done.applied;
+    return report;
+}
+
+/// One optimiser step of the policy along the discriminator's gradient by relaxed samples, which it draws: row j answers
+/// prompt j, if there are prompts, and is matched with demonstration j. The discriminator stays as it is.
+/// Formula: L = loss with the sides exchanged: samples where demonstrations were, demonstrations where samples were.
+///          d L / d parameters = d L / d score . d score / d share . d share / d logits . d logits / d parameters.
+template <class P, class S, class Loss>
+pathwise_update_report update_pathwise(P& policy, S& scorer, const typename P::prompts& prompts,
+                                       std::span<const std::uint64_t> id, const typename P::batch& real,
+                                       const relaxation_options& relaxation, rng_key key, const step_options& step,
+                                       part<Loss>& loss, pathwise_scratch<P>& x) {
+    using T = typename S::scalar;
+    step.check();
+    const std::size_t n = id.size(), half = n * score_width(scorer);
+    detail::check_size(rows(real), n, "update_pathwise", "real");
+    x.score.assign(2 * half, T{0});
+    x.d_score.assign(2 * half, T{0});
+    const std::span<T> score(x.score), d_score(x.d_score);
+    policy.discard();  // what an error left behind
+    auto drawn = policy.forward_relaxed(prompts, id, relaxation, key, x.samples);
+    auto scored = scorer.forward(std::as_const(x.samples), score.subspan(half));
+    scorer.evaluate(real, score.first(half));
+    detail::check_finite(std::span<const T>(score), "update_pathwise", "score");
+    const discriminator_terms<T> exchanged{.real = score.subspan(half),
+                                           .fake = score.first(half),
+                                           .pairs = detail::one_to_one(x.pairs, n),
+                                           .width = score_width(scorer)};
+    pathwise_update_report report{
+        .loss = detail::call_loss(loss, exchanged, x.work, d_score.subspan(half), d_score.first(half))};
+    scorer.input_cotangent(static_cast<typename S::tape&&>(scored), std::span<const T>(d_score.subspan(half)), x.samples);
+    policy.backward_relaxed(static_cast<typename P::relaxed_tape&&>(drawn), std::as_const(x.samples));
+    const step_report done = policy.step(step);
+    report.grad_norm = done.grad_norm;
+    report.applied = done.applied;
+    return report;
+}
+
+struct pathwise_options {
+    std::size_t rounds = 100;  ///< of this call
+    std::size_t rows = 64;     ///< samples, and demonstrations, of every step of either side, > 0
+    std::uint64_t seed = 1;
+    relaxation_options relaxation{};           ///< its inverse_temperature multiplies the schedule's
+    relgan_temperature inverse_temperature{};  ///< by round of this trainer
+    step_options policy{.learning_rate = 1e-4, .max_norm = 5};
+    step_options discriminator{.learning_rate = 1e-4, .max_norm = 5};
+    schedule policy_rate{};                ///< multiplies policy.learning_rate, by round of this call
+    schedule discriminator_rate{};         ///< likewise
+    std::size_t discriminator_steps = 5;   ///< a round, on samples of their own each
+    std::size_t discriminator_warmup = 0;  ///< first rounds of the trainer in which only the discriminator trains
+    bool relaxed_discriminator = true;     ///< its samples are relaxed, its demonstrations are not; false: hard samples
+
+    void check() const {
+        relaxation.check();
+        inverse_temperature.check();
+        policy.check();
+        discriminator.check();
+        policy_rate.check();
+        discriminator_rate.check();
+        detail::check_option(rows > 0, "pathwise_options", "rows", "at least 1", 0);
+    }
+};
+
+/// Adversarial training without policy gradient: samples are relaxed (Gumbel-softmax, or straight-through), and the
+/// discriminator's gradient flows through them into the policy. The route that the RLGAF paper tried and gave up on; for
+/// comparison. It needs a policy and a discriminator with the ability `relaxes`, and rewards that are differentiable.
+///
+///   pathwise_trainer trainer{policy, discriminator, experts, bradley_terry{.score_penalty = 0}};
+///   trainer.run({.rounds = 1000, .inverse_temperature = {.highest = 100, .steps = 1000}}, progress_bar{});
+///
+/// The policy's loss is the discriminator's with the sides exchanged (bradley_terry: RelGAN's; bce: non-saturating GAN), or
+/// that of a fifth argument: with wgan{} the policy climbs the raw score. A round: discriminator_steps steps of the
+/// discriminator, then one of the policy. All three are referred to, never copied. `run` may be called again and goes on.
+/// Observers: reward_mean is minus policy_loss; accuracy is that of the round's first discriminator step; on_rollout sees
+/// the tokens drawn for the policy's step.
+/// Errors: shape_error, option_error, numeric_error, before the step that they would spoil.
+/// Source: Kusner and Hernandez-Lobato 2016, arXiv 1611.04051; Jang et al. 2017, arXiv 1611.01144 (straight-through);
+///         Nie, Narodytska and Patel 2019, ICLR (RelGAN); Yu et al. 2023, arXiv 2305.06176.
+template <class P, class S, class E, class Loss = bradley_terry, class PolicyLoss = Loss>
+class pathwise_trainer {
+    static_assert(relaxes<P, S>,
+                  "rlgaf: pathwise_trainer needs a policy and a discriminator that share a `relaxed` type: forward_relaxed "
+                  "and backward_relaxed, forward(relaxed) and input_cotangent, see relaxes in backend/abilities.hpp");
+    static_assert(expert_source<E, typename P::batch>, "rlgaf: pathwise_trainer needs experts with `sample(n, key)`");
+    static_assert(component_of<Loss, role::discriminator_loss> && component_of<PolicyLoss, role::discriminator_loss> &&
+                      detail::judged_by<Loss>() == detail::judged::rows &&
+                      detail::judged_by<PolicyLoss>() == detail::judged::rows,
+                  "rlgaf: pathwise_trainer takes one or two discriminator losses of row scores");
+
+public:
+    pathwise_trainer(P& policy, S& discriminator, E& experts, Loss loss = {})
+        : pathwise_trainer(policy, discriminator, experts, loss, loss) {}
+    pathwise_trainer(P& policy, S& discriminator, E& experts, Loss loss, PolicyLoss policy_loss)
+        : policy_(policy), discriminator_(discriminator), experts_(experts), loss_(loss), policy_loss_(policy_loss) {}
+
+    /// Runs `options.rounds` rounds; returns the report of the last one.
+    template <class... Observers>
+    round_report run(const pathwise_options& options, Observers&&... observers) {
+        static_assert((detail::check_observer<std::remove_reference_t<Observers>, typename P::batch>() && ... && true));
+        options.check();
+        const double start = clock_seconds();
+        detail::notify_begin(run_info{.rounds = options.rounds, .per_sample_streams = per_sample_streams<P>()},
+                             observers...);
+        round_report report{.rounds = options.rounds};
+        for (std::size_t i = 0; i < options.rounds; ++i) {
+            pathwise_options now = options;
+            now.policy.learning_rate *= options.policy_rate(i);
+            now.discriminator.learning_rate *= options.discriminator_rate(i);
+            report = one_round(now, report);
+            report.round = i + 1;
+            report.seconds = clock_seconds() - start;
+            detail::notify_rollout(report, hard_rows(x_.samples), observers...);
+            if (detail::notify_round(report, observers...)) break;
+        }
+        detail::notify_end(report, observers...);
+        return report;
+    }
+
+    /// Rounds over all calls of `run`.
+    std::size_t rounds_done() const { return rounds_done_; }
+    /// The last samples, with the gradient that they carried to the policy.
+    const typename P::relaxed& last_samples() const { return x_.samples; }
+
+private:
+    round_report one_round(const pathwise_options& options, const round_report& before) {
+        round_report report{.rounds = options.rounds, .discarded_steps = before.discarded_steps};
+        const std::size_t number = round_number_++;  // a round that fails is not repeated with the same random numbers
+        const rng_key key{options.seed, static_cast<std::uint32_t>(number)};
+        relaxation_options relaxation = options.relaxation;
+        relaxation.inverse_temperature *= options.inverse_temperature(number);
+        const auto own_key = [key](std::size_t k) { return rng_key{key.seed ^ ((k + 1) << 40), key.step}; };
+        id_.resize(options.rows);
+
+        double start = clock_seconds();
+        for (std::size_t k = 0; k < options.discriminator_steps; ++k) {
+            count_up(std::span(id_), std::uint64_t{k} * options.rows);
+            (void)policy_.forward_relaxed({}, id_, relaxation, key, x_.samples);
+            const pathwise_update_report done = judge(options, experts_.sample(options.rows, own_key(k)), own_key(k));
+            report.discriminator_loss = done.loss.loss;
+            report.discriminator_grad_norm = done.grad_norm;
+            report.discriminator_steps += done.applied;
+            report.discarded_steps += !done.applied;
+            report.score_expert = done.loss.real_mean;
+            report.score_policy = done.loss.fake_mean;
+            if (k == 0) report.accuracy = done.loss.accuracy;
+        }
+        report.discriminator_seconds = clock_seconds() - start;
+
+        start = clock_seconds();
+        count_up(std::span(id_), std::uint64_t{options.discriminator_steps} * options.rows);
+        if (number >= options.discriminator_warmup) {
+            const std::size_t k = options.discriminator_steps;
+            const pathwise_update_report done =
+                update_pathwise(policy_, discriminator_, {}, id_, experts_.sample(options.rows, own_key(k)), relaxation,
+                                key, options.policy, policy_loss_, x_);
+            report.policy_loss = done.loss.loss;
+            report.reward_mean = -done.loss.loss;
+            report.policy_grad_norm = done.grad_norm;
+            report.policy_steps = done.applied;
+            report.discarded_steps += !done.applied;
+            report.score_policy = done.loss.real_mean;  // the sides are exchanged
+        }
+        report.policy_seconds = clock_seconds() - start;
+        describe(report);
+        ++rounds_done_;
+        return report;
+    }
+
+    pathwise_update_report judge(const pathwise_options& options, const typename P::batch& real, rng_key key) {
+        if (options.relaxed_discriminator)
+            return update_relaxed_discriminator(discriminator_, real, options.discriminator, loss_, x_);
+        const discriminator_update_report done =
+            update_discriminator(discriminator_, real, hard_rows(x_.samples), detail::one_to_one(x_.pairs, options.rows),
+                                 {.step = options.discriminator}, loss_, hard_, key);
+        return {done.loss, done.grad_norm, done.applied};
+    }
+
+    void describe(round_report& report) const {
+        const typename P::batch& b = hard_rows(x_.samples);
+        if (rows(b) == 0) return;
+        double truncated = 0, log_prob = 0;
+        report.tokens = 0;
+        const auto said = behaviour_log_prob(b);
+        for (std::size_t i = 0; i < rows(b); ++i) {
+            report.tokens += lengths(b)[i];
+            truncated += ends(b)[i] == row_end::truncated;
+            for (const auto x : said.row(i)) log_prob += static_cast<double>(x);
+        }
+        report.entropy_sampled = -log_prob / report.tokens;
+        report.length_mean = report.tokens / static_cast<double>(rows(b));
+        report.truncated_share = truncated / static_cast<double>(rows(b));
+    }
+
+    P& policy_;
+    S& discriminator_;
+    E& experts_;
+    part<Loss> loss_;
+    part<PolicyLoss> policy_loss_;
+    pathwise_scratch<P> x_;
+    discriminator_scratch<typename P::scalar> hard_;
+    std::vector<std::uint64_t> id_;
+    std::size_t round_number_ = 0;  // begun; a round that failed keeps its number
+    std::size_t rounds_done_ = 0;
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI
