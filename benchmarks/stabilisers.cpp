@@ -93,9 +93,9 @@ record run(const variant& v, const form& f, const std::string& target, std::uint
     const auto start = std::chrono::steady_clock::now();
     policy model = w.base.clone();
     setting s{model, w.base, w.data, w.letters, {.rounds = f.rounds, .rows = f.rows, .seed = seed}};
-    s.options.policy.step.learning_rate = 5e-4;
+    s.options.policy.step.learning_rate = f.policy_rate;
     s.options.policy_rate = {.shape = rlgaf::schedule_shape::linear, .to = 0.1, .steps = f.rounds};
-    s.options.discriminator.step.learning_rate = 5e-5;
+    s.options.discriminator.step.learning_rate = f.discriminator_rate;
     try {
         v.train(s);
         const align_words::quality q = align_words::measure(model, w.data, w.letters, 1, {seed, 6000});
@@ -127,8 +127,8 @@ interval mean_of(const std::vector<double>& x) {
 }  // namespace
 
 std::string stabilisers::form::name() const {
-    return fmt::format("hidden {}, {} rounds of {}, {} epochs of 5 x {} words", hidden, rounds, rows, base_epochs,
-                       words_per_language);
+    return fmt::format("hidden {}, {} rounds of {}, rates {} and {}, {} epochs of 5 x {} words", hidden, rounds, rows,
+                       policy_rate, discriminator_rate, base_epochs, words_per_language);
 }
 
 int main(int argc, char** argv) {
@@ -148,6 +148,8 @@ int main(int argc, char** argv) {
     app.add_flag("--fresh", fresh, "forget what is in --results");
     app.add_option("--results", results_path, "finished runs: read, and added to, a JSON line each");
     app.add_option("--rounds", f.rounds, "adversarial rounds of a run")->check(CLI::Range(20, 100000));
+    app.add_option("--policy-rate", f.policy_rate, "learning rate of the policy");
+    app.add_option("--discriminator-rate", f.discriminator_rate, "learning rate of the discriminator");
     app.add_option("--hidden", f.hidden, "units of the LSTM")->check(CLI::Range(8, 4096));
     app.add_option("--json", json_path, "write the table here");
     app.add_option("--picture", picture, "write validity against variety here (SVG)");

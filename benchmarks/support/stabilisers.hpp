@@ -17,7 +17,8 @@ using batch = rlgaf::token_batch<float>;
 
 // The small form. What is recorded names it, so that runs of different forms are never mixed.
 struct form {
-    std::size_t hidden = 128, rounds = 120, rows = 256, base_epochs = 4, words_per_language = 20000;
+    std::size_t hidden = 128, rounds = 150, rows = 256, base_epochs = 4, words_per_language = 20000;
+    double policy_rate = 1e-3, discriminator_rate = 1e-4;
     std::string name() const;
 };
 

@@ -24,7 +24,7 @@ void add_regularizers(std::vector<variant>& all) {
     };
     add("r1 .1", r1{.gamma = 0.1});
     add("r1 1", r1{.gamma = 1});
-    add("r1 1, r2 1", r1{.gamma = 1}, r2{.gamma = 1});
+    add("r1 1 + r2 1", r1{.gamma = 1}, r2{.gamma = 1});
     add("approximate_r1", approximate_r1{});
     add("gradient_penalty", gradient_penalty{.lambda = 1});
     add("dragan", dragan{.lambda = 1});
@@ -33,16 +33,16 @@ void add_regularizers(std::vector<variant>& all) {
     add("score_l2 .01", score_l2{.coefficient = 0.01});
     add("instance_noise", instance_noise{});
     add("token_noise .1", token_noise{.vocabulary = 26, .probability = {.from = 0.1}});
-    all.push_back({"regularizer", "hinge, r1 1",
+    all.push_back({"regularizer", "hinge + r1 1",
                    [](setting& s) { train(s, default_advantage(), hinge{}, default_reward(), r1{.gamma = 1}); }});
-    all.push_back({"regularizer", "wgan, gradient_penalty", [](setting& s) {
+    all.push_back({"regularizer", "wgan + gradient_penalty", [](setting& s) {
                        train(s, default_advantage(), wgan{}, default_reward(), gradient_penalty{.lambda = 10});
                    }});
-    all.push_back({"regularizer", "bradley_terry, r1 1, r2 1", [](setting& s) {
+    all.push_back({"regularizer", "bradley_terry + r1 1 + r2 1", [](setting& s) {
                        train(s, default_advantage(), bradley_terry{}, default_reward(), r1{.gamma = 1}, r2{.gamma = 1});
                    }});
     for (const std::size_t passes : {0u, 1u})
-        all.push_back({"regularizer", passes == 0 ? "dropout .2" : "dropout .2, also in rewards", [passes](setting& s) {
+        all.push_back({"regularizer", passes == 0 ? "dropout .2" : "dropout .2 + in rewards", [passes](setting& s) {
                            lstm_scorer_options o = s.judge_options();
                            o.dropout = 0.2;
                            s.options.score_passes = passes;

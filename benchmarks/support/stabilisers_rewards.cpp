@@ -18,7 +18,7 @@ void add_rewards(std::vector<variant>& all) {
     all.push_back(with_map("-log(1-d)", neg_log_one_minus_d_reward{}));
     all.push_back(with_map("fairl", fairl_reward{}));
     all.push_back(with_map("density ratio", density_ratio_reward{}));
-    all.push_back({"reward", "bradley_terry, against the expert", [](setting& s) {
+    all.push_back({"reward", "bradley_terry against the expert", [](setting& s) {
                        train(s, default_advantage(), bradley_terry{}, reward_of(bradley_terry_reward{}));
                    }});
     all.push_back({"reward", "duplicate_discount", [](setting& s) {
@@ -34,22 +34,22 @@ void add_rewards(std::vector<variant>& all) {
 void add_credit(std::vector<variant>& all) {
     using namespace rlgaf;
     const auto by_step = [] { return reinforce{.baseline = reinforce_baseline::per_step, .discount = 1}; };
-    all.push_back({"credit", "step-wise, 2d-1", [=](setting& s) {
+    all.push_back({"credit", "step-wise: 2d-1", [=](setting& s) {
                        train(s, by_step(), on_tokens{bce{.smooth_real = 0.2}}, reward_of(token_score_reward{}));
                    }});
-    all.push_back({"credit", "step-wise, differences", [=](setting& s) {
+    all.push_back({"credit", "step-wise: differences", [=](setting& s) {
                        train(s, by_step(), on_tokens{bce{.smooth_real = 0.2}}, reward_of(score_difference{}));
                    }});
-    all.push_back({"credit", "rollouts, seqgan", [](setting& s) {
+    all.push_back({"credit", "rollouts: seqgan", [](setting& s) {
                        train(s, reinforce{.baseline = reinforce_baseline::per_step, .discount = 0}, default_loss(),
                              reward_of(rollout_reward{}), rollout_values{.rollouts = 4, .map = score_map::logit});
                    }});
-    all.push_back({"credit", "rollouts, vine", [](setting& s) {
+    all.push_back({"credit", "rollouts: vine", [](setting& s) {
                        train(s, reinforce{.baseline = reinforce_baseline::none, .discount = 0}, default_loss(),
                              reward_of(rollout_reward{.credit = rollout_credit::difference, .initial_is_mean = true}),
                              rollout_values{.rollouts = 4, .map = score_map::logit});
                    }});
-    all.push_back({"critic", "three_way, raro", [](setting& s) {
+    all.push_back({"critic", "three_way: raro", [](setting& s) {
                        lstm_scorer_options o = s.judge_options();
                        o.outputs = 3;
                        judge scorer(s.base, o);
@@ -71,7 +71,7 @@ void add_credit(std::vector<variant>& all) {
                        train_against(s, scorer, default_advantage(), batch_deviation{bce{.smooth_real = 0.2}},
                                      reward_of(deviation_reward{}));
                    }});
-    all.push_back({"critic", "rank_gan, 16 features", [](setting& s) {
+    all.push_back({"critic", "rank_gan: 16 features", [](setting& s) {
                        lstm_scorer_options o = s.judge_options();
                        o.vocabulary = s.letters.vocabulary_size(), o.embedding = 32, o.hidden = 64, o.outputs = 16;
                        judge scorer(o);

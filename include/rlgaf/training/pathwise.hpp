@@ -68,7 +68,8 @@ pathwise_update_report update_relaxed_discriminator(S& scorer, const typename P:
 
 /// One optimiser step of the policy along the discriminator's gradient by relaxed samples, which it draws: row j answers
 /// prompt j, if there are prompts, and is matched with demonstration j. The discriminator stays as it is.
-/// Formula: L = loss with the sides exchanged: samples where demonstrations were, demonstrations where samples were.
+/// Formula: L = loss with the sides exchanged: samples where demonstrations were, demonstrations where samples were. A
+///          pointwise loss is told of no demonstrations, which would only add a constant.
 ///          d L / d parameters = d L / d score . d score / d share . d share / d logits . d logits / d parameters.
 template <class P, class S, class Loss>
 pathwise_update_report update_pathwise(P& policy, S& scorer, const typename P::prompts& prompts,
@@ -85,14 +86,16 @@ pathwise_update_report update_pathwise(P& policy, S& scorer, const typename P::p
     policy.discard();  // what an error left behind
     auto drawn = policy.forward_relaxed(prompts, id, relaxation, key, x.samples);
     auto scored = scorer.forward(std::as_const(x.samples), score.subspan(half));
-    scorer.evaluate(real, score.first(half));
+    constexpr bool alone = detail::is_pointwise<Loss>;
+    if constexpr (!alone) scorer.evaluate(real, score.first(half));
     detail::check_finite(std::span<const T>(score), "update_pathwise", "score");
+    const std::size_t compared = alone ? 0 : half;
     const discriminator_terms<T> exchanged{.real = score.subspan(half),
-                                           .fake = score.first(half),
-                                           .pairs = detail::one_to_one(x.pairs, n),
+                                           .fake = score.first(compared),
+                                           .pairs = detail::one_to_one(x.pairs, alone ? 0 : n),
                                            .width = score_width(scorer)};
     pathwise_update_report report{
-        .loss = detail::call_loss(loss, exchanged, x.work, d_score.subspan(half), d_score.first(half))};
+        .loss = detail::call_loss(loss, exchanged, x.work, d_score.subspan(half), d_score.first(compared))};
     scorer.input_cotangent(static_cast<typename S::tape&&>(scored), std::span<const T>(d_score.subspan(half)), x.samples);
     policy.backward_relaxed(static_cast<typename P::relaxed_tape&&>(drawn), std::as_const(x.samples));
     const step_report done = policy.step(step);
