@@ -53,9 +53,9 @@ struct sample_rows {
     }
 };
 
-auto reward_of(const settings& s) {
-    return rlgaf::pipeline{rlgaf::logit_reward{.clip = 10}, rlgaf::kl_penalty{.beta = s.beta},
-                           rlgaf::missing_eos{.penalty = 1}};
+template <class Score>
+auto reward_of(const settings& s, Score score) {
+    return rlgaf::pipeline{score, rlgaf::kl_penalty{.beta = s.beta}, rlgaf::missing_eos{.penalty = 1}};
 }
 
 rlgaf::adversarial_options options_of(const settings& s, std::uint64_t seed) {
@@ -67,31 +67,59 @@ rlgaf::adversarial_options options_of(const settings& s, std::uint64_t seed) {
     return options;
 }
 
-// Trains `model` against a discriminator that starts from the base model's weights.
+// Trains `model` against a discriminator that starts from the base model's weights. The components are what a run is made
+// of: which rows, tokens or beginnings are judged, and who is paid for what.
+template <class... C>
 void align(policy& model, const policy& base, const word_data& data, const rlgaf::char_tokenizer& letters,
-           const settings& s, std::uint64_t seed, std::optional<rlgaf::jsonl_log>& log) {
+           const settings& s, std::uint64_t seed, std::optional<rlgaf::jsonl_log>& log, C... components) {
     judge_model judge(base, {.seed = seed, .optimizer = {.beta1 = 0.5}});
-    rlgaf::demonstrations experts{as_batch(data.demos, letters)};
-    rlgaf::adversarial_trainer trainer{model,
-                                       judge,
-                                       experts,
-                                       rlgaf::grpo{.group_size = 0},
-                                       rlgaf::ppo_clip{},
-                                       rlgaf::bce{.smooth_real = 0.2},
-                                       reward_of(s),
-                                       rlgaf::held_out_experts(as_batch(data.held_out, letters))};
+    const auto demos = as_batch(data.demos, letters);
+    rlgaf::demonstrations experts{demos};
+    rlgaf::adversarial_trainer trainer{model, judge, experts, components...};
     const rlgaf::adversarial_options options = options_of(s, seed);
     sample_rows rows{letters, options.held_out_every};
+    rlgaf::health_monitor health;
+    health.knows(demos);
     if (log)
-        trainer.run(options, rlgaf::progress_bar{}, rows, *log);
+        trainer.run(options, rlgaf::progress_bar{}, rows, health, *log);
     else
-        trainer.run(options, rlgaf::progress_bar{}, rows);
+        trainer.run(options, rlgaf::progress_bar{}, rows, health);
+}
+
+void align_rows(policy& model, const policy& base, const word_data& data, const rlgaf::char_tokenizer& letters,
+                const settings& s, std::uint64_t seed, std::optional<rlgaf::jsonl_log>& log) {
+    align(model, base, data, letters, s, seed, log, rlgaf::grpo{.group_size = 0}, rlgaf::ppo_clip{},
+          rlgaf::bce{.smooth_real = 0.2},  // or: rlgaf::hinge{}, rlgaf::r1{.gamma = 1},
+          reward_of(s, rlgaf::logit_reward{.clip = 10}), rlgaf::held_out_experts(as_batch(data.held_out, letters)));
+}
+
+// Three ways to say which letter of a word was right or wrong; align_rows pays the word as a whole.
+void align_letters(const std::string& method, policy& model, const policy& base, const word_data& data,
+                   const rlgaf::char_tokenizer& letters, const settings& s, std::uint64_t seed,
+                   std::optional<rlgaf::jsonl_log>& log) {
+    const rlgaf::rollout_values rollouts{.rollouts = 4, .map = rlgaf::score_map::logit};
+    if (method ==
+        "stepwise")  // the discriminator judges every beginning; a letter is paid how much it raised the score
+        align(model, base, data, letters, s, seed, log,
+              rlgaf::reinforce{.baseline = rlgaf::reinforce_baseline::per_step},
+              rlgaf::on_tokens{rlgaf::bce{.smooth_real = 0.2}}, reward_of(s, rlgaf::score_difference{}));
+    else if (method == "rollouts")  // SeqGAN: a letter is paid what words that begin so score on average
+        align(model, base, data, letters, s, seed, log,
+              rlgaf::reinforce{.baseline = rlgaf::reinforce_baseline::per_step, .discount = 0},
+              rlgaf::bce{.smooth_real = 0.2}, reward_of(s, rlgaf::rollout_reward{}), rollouts);
+    else  // VinePPO: how much it raised that average
+        align(model, base, data, letters, s, seed, log,
+              rlgaf::reinforce{.baseline = rlgaf::reinforce_baseline::none, .discount = 0},
+              rlgaf::bce{.smooth_real = 0.2},
+              reward_of(s, rlgaf::rollout_reward{.credit = rlgaf::rollout_credit::difference, .initial_is_mean = true}),
+              rollouts);
 }
 
 // The same loop with a discriminator that says nothing. What it gains is no merit of the discriminator.
 void align_to_constant(policy& model, const settings& s, std::uint64_t seed) {
     rlgaf::true_reward constant([](const rlgaf::token_batch<float>&, std::size_t) { return 0.0; });
-    rlgaf::adversarial_trainer trainer{model, constant, rlgaf::no_experts, rlgaf::grpo{.group_size = 0}, reward_of(s)};
+    rlgaf::adversarial_trainer trainer{model, constant, rlgaf::no_experts, rlgaf::grpo{.group_size = 0},
+                                       reward_of(s, rlgaf::logit_reward{})};
     trainer.run(options_of(s, seed), rlgaf::progress_bar{});
 }
 
@@ -182,7 +210,7 @@ void run_seed(const settings& s, std::uint64_t seed, results& out, std::optional
         fmt::print("\nrlgaf: the policy never sees a demonstration, the discriminator does\n");
         start = now();
         policy aligned = base.clone();
-        align(aligned, base, data, letters, s, seed, log);
+        align_rows(aligned, base, data, letters, s, seed, log);
         record("rlgaf", aligned, seconds(), "");
     }
     if (s.runs("rlgaf_warm")) {
@@ -190,11 +218,19 @@ void run_seed(const settings& s, std::uint64_t seed, results& out, std::optional
                    warm_epoch);
         start = now();
         policy warm = warm_start.clone();
-        align(warm, base, data, letters, s, seed + 1000, log);
+        align_rows(warm, base, data, letters, s, seed + 1000, log);
         record("rlgaf_warm", warm, warm_seconds + seconds(), "");
     }
     record("warm_start", warm_start, warm_seconds, fmt::format("epoch {}, ", warm_epoch));
 
+    for (const std::string method : {"stepwise", "rollouts", "vine"}) {
+        if (!s.runs(method)) continue;
+        fmt::print("\n{}: rlgaf with credit for single letters\n", method);
+        start = now();
+        policy aligned = base.clone();
+        align_letters(method, aligned, base, data, letters, s, seed, log);
+        record(method, aligned, seconds(), "");
+    }
     if (s.runs("constant_reward")) {
         fmt::print("\nconstant_reward: a control\n");
         start = now();
@@ -238,9 +274,10 @@ int main(int argc, char** argv) {
     app.add_option("--discriminator-rate", s.discriminator_rate, "learning rate of the discriminator");
     app.add_option("--sft-rate", s.sft_rate, "learning rate of fine-tuning");
     app.add_option("--beta", s.beta, "KL to the base model, in the reward");
-    app.add_option("--method", s.methods, "rlgaf, rlgaf_warm, constant_reward, rlhf: several with commas, or again")
+    app.add_option("--method", s.methods,
+                   "rlgaf, rlgaf_warm, stepwise, rollouts, vine, constant_reward, rlhf: several with commas, or again")
         ->delimiter(',')
-        ->check(CLI::IsMember({"rlgaf", "rlgaf_warm", "constant_reward", "rlhf"}))
+        ->check(CLI::IsMember({"rlgaf", "rlgaf_warm", "stepwise", "rollouts", "vine", "constant_reward", "rlhf"}))
         ->capture_default_str();
     app.add_option("--comparisons", s.rlhf.comparisons, "rlhf: how often the lexicon compares two samples")
         ->check(CLI::Range(1, 10000000));

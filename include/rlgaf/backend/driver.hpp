@@ -22,7 +22,7 @@ void for_each_micro_batch(const Batch& batch, std::size_t micro_rows, std::vecto
     for (std::size_t first = 0; first < n; first += micro_rows) {
         const std::size_t count = micro_rows < n - first ? micro_rows : n - first;
         pick.resize(count);
-        count_up(std::span(pick), first);
+        count_up(span_of(pick), first);
         f(first, count, select(batch, pick));
     }
 }

@@ -109,7 +109,7 @@ penalty_stats accumulate_penalty(S& scorer, const Batch& real, const Batch& fake
             if constexpr (Penalty::place == penalty_place::around_real) base = scorer.noise(part, penalty.sigma, own);
             if constexpr (between) {
                 std::vector<std::size_t> others(count);
-                count_up(std::span(others), first);
+                count_up(detail::span_of(others), first);
                 std::vector<T> way(count);
                 for (std::size_t b = 0; b < count; ++b)
                     way[b] = static_cast<T>(random_stream(key, stream::noise, first + b).uniform(0));

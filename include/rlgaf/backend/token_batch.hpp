@@ -24,7 +24,7 @@ struct token_prompts {
         offset.push_back(token.size());
     }
     std::span<const std::int32_t> row(std::size_t i) const {
-        return std::span(token).subspan(offset[i], offset[i + 1] - offset[i]);
+        return detail::span_of(token).subspan(offset[i], offset[i + 1] - offset[i]);
     }
 };
 inline std::size_t rows(const token_prompts& p) { return p.offset.size() - 1; }

@@ -9,6 +9,18 @@
 
 namespace rlgaf::inline RLGAF_ABI {
 
+namespace detail {
+/// std::span(x) without its concepts of ranges, which cost more to compile than what is done with the span.
+template <class T>
+std::span<T> span_of(std::vector<T>& x) noexcept {
+    return {x.data(), x.size()};
+}
+template <class T>
+std::span<const T> span_of(const std::vector<T>& x) noexcept {
+    return {x.data(), x.size()};
+}
+}  // namespace detail
+
 /// Per-token numbers of B rows with a length each; every row is contiguous. Refers to memory, owns nothing.
 ///
 /// Both layouts in use are viewed without a copy:
@@ -46,13 +58,13 @@ public:
     constexpr std::size_t length(std::size_t b) const noexcept {
         return offsets_ ? offsets_[b + 1] - offsets_[b] : lengths_[b];
     }
-    constexpr std::span<T> row(std::size_t b) const noexcept {
+    std::span<T> row(std::size_t b) const noexcept {
         return offsets_ ? std::span<T>(data_ + offsets_[b], offsets_[b + 1] - offsets_[b])
                         : std::span<T>(data_ + b * stride_, lengths_[b]);
     }
 
     /// Rows first .. first + count - 1 of the same memory.
-    constexpr ragged_view slice(std::size_t first, std::size_t count) const noexcept {
+    ragged_view slice(std::size_t first, std::size_t count) const noexcept {
         return offsets_ ? ragged_view(data_, count, 0, nullptr, offsets_ + first)
                         : ragged_view(data_ + first * stride_, count, stride_, lengths_ + first, nullptr);
     }
@@ -100,10 +112,10 @@ public:
         offsets_.assign(1, 0);
         data_.clear();
     }
-    ragged_view<T> view() { return ragged_view<T>::packed(data_.data(), offsets_); }
-    ragged_view<const T> view() const { return ragged_view<const T>::packed(data_.data(), offsets_); }
-    std::span<T> flat() { return data_; }
-    std::span<const T> flat() const { return data_; }
+    ragged_view<T> view() { return ragged_view<T>::packed(data_.data(), detail::span_of(offsets_)); }
+    ragged_view<const T> view() const { return ragged_view<const T>::packed(data_.data(), detail::span_of(offsets_)); }
+    std::span<T> flat() { return detail::span_of(data_); }
+    std::span<const T> flat() const { return detail::span_of(data_); }
 
 private:
     std::vector<T> data_;

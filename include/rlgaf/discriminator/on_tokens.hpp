@@ -60,14 +60,14 @@ public:
         const side real = gather(terms.real, terms.real_mask, 0, neutral, work);
         const side fake = gather(terms.fake, terms.fake_mask, real.count, neutral, work);
 
-        discriminator_terms<double> flat{
-            std::span(work.a).first(real.count), std::span(work.a).subspan(real.count, fake.count), {}};
+        const std::span<double> score = detail::span_of(work.a), d = detail::span_of(work.b),
+                                weight = detail::span_of(work.c);
+        discriminator_terms<double> flat{score.first(real.count), score.subspan(real.count, fake.count), {}};
         if (average_ == token_average::rows) {
-            flat.real_weight = std::span(work.c).first(real.count);
-            flat.fake_weight = std::span(work.c).subspan(real.count, fake.count);
+            flat.real_weight = weight.first(real.count);
+            flat.fake_weight = weight.subspan(real.count, fake.count);
         }
-        discriminator_loss_stats stats =
-            loss_(flat, std::span(work.b).first(real.count), std::span(work.b).subspan(real.count, fake.count));
+        discriminator_loss_stats stats = loss_(flat, d.first(real.count), d.subspan(real.count, fake.count));
         scatter(terms.real_mask, work.b.data(), d_real);
         scatter(terms.fake_mask, work.b.data() + real.count, d_fake);
         stats.real_mean = real.mean, stats.fake_mean = fake.mean;

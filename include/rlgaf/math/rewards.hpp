@@ -38,15 +38,15 @@ public:
         slot& s = slot_[used_++];
         s.name = name;
         s.value.assign(rows(), 0.0);
-        return s.value;
+        return detail::span_of(s.value);
     }
     std::size_t outcomes() const { return used_; }
-    std::span<double> outcome(std::size_t k) { return slot_[k].value; }
+    std::span<double> outcome(std::size_t k) { return detail::span_of(slot_[k].value); }
     chars name(std::size_t k) const { return slot_[k].name; }
 
     /// Token rewards, all 0 when first asked for.
     ragged_view<T> token() {
-        if (!has_token_) token_.assign(lengths_);
+        if (!has_token_) token_.assign(detail::span_of(lengths_));
         has_token_ = true;
         return token_.view();
     }
@@ -55,14 +55,14 @@ public:
     std::span<double> bootstrap() {
         if (!has_bootstrap_) bootstrap_.assign(rows(), 0.0);
         has_bootstrap_ = true;
-        return bootstrap_;
+        return detail::span_of(bootstrap_);
     }
 
     reward_view<T> view() {
         view_.clear();
-        for (std::size_t k = 0; k < used_; ++k) view_.push_back({slot_[k].name, slot_[k].value});
-        return {view_, has_token_ ? ragged_view<const T>(token_.view()) : ragged_view<const T>{},
-                has_bootstrap_ ? std::span<const double>(bootstrap_) : std::span<const double>{}};
+        for (std::size_t k = 0; k < used_; ++k) view_.push_back({slot_[k].name, detail::span_of(slot_[k].value)});
+        return {detail::span_of(view_), has_token_ ? ragged_view<const T>(token_.view()) : ragged_view<const T>{},
+                has_bootstrap_ ? std::span<const double>(detail::span_of(bootstrap_)) : std::span<const double>{}};
     }
 
 private:

@@ -43,7 +43,7 @@ struct all_action {
         detail::check_size(action_value.size(), n, "all_action", "action_value");
         if (!d_logit.empty()) detail::check_size(d_logit.size(), n, "all_action", "d_logit");
         work.a.assign(logit.begin(), logit.end());
-        const std::span<double> log_p = work.a;
+        const std::span<double> log_p = detail::span_of(work.a);
         log_softmax(std::span<const double>(log_p), temperature, log_p);
         if (is_nan(&log_p[0])) [[unlikely]]  // one NaN makes all of them NaN
             fail(error_kind::numeric, "all_action", "logit", "numbers", "nan");

@@ -52,10 +52,11 @@ private:
     template <class T>
     std::span<const double> log_probs(std::span<const T> logit, std::vector<double>& out, const char* argument) const {
         out.assign(logit.begin(), logit.end());
-        log_softmax(std::span<const double>(out), temperature, std::span<double>(out));
+        const std::span<double> numbers = detail::span_of(out);
+        log_softmax(std::span<const double>(numbers), temperature, numbers);
         if (is_nan(&out[0])) [[unlikely]]  // one NaN makes all of them NaN
             fail(error_kind::numeric, "full_kl", argument, "numbers", "nan");
-        return out;
+        return numbers;
     }
 };
 

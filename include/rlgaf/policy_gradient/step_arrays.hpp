@@ -64,7 +64,7 @@ void measure_rewards(const step_arrays<T>& x, workspace& work, step_metrics& m) 
     const advantage_terms<T> terms{.reward = x.reward, .group = x.group, .mask = x.mask};
     check_advantage_terms(terms, x.log_prob, "diagnostics");
     center_rewards(terms, x.log_prob.rows(), false, work);
-    const moments reward = moments_of(work.c);
+    const moments reward = moments_of(span_of(work.c));
     if (reward.count == 0) return;
     m.reward_mean = reward.mean, m.reward_deviation = reward.deviation();
     std::vector<double>&squares = work.d, &count = work.e;

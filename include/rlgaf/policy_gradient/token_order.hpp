@@ -54,7 +54,7 @@ inline top_numbers largest_numbers(std::span<const double> x, std::size_t count,
     if (count == 0) return {};
     top_numbers top{-std::numeric_limits<double>::infinity(), 0};
     const auto drop_smaller = [&] {
-        top = {kth_smallest(kept, kept.size() - count), count};
+        top = {kth_smallest(span_of(kept), kept.size() - count), count};
         std::size_t n = 0;
         for (const double v : kept)
             if (v > top.value) kept[n++] = v;

@@ -73,7 +73,7 @@ struct high_entropy_mask {
         double least = 0;
         if (!work.a.empty()) {
             const double rank = (1 - keep) * static_cast<double>(work.a.size() - 1);
-            least = kth_smallest(work.a, static_cast<std::size_t>(std::ceil(rank - 1e-9 * rank)));
+            least = kth_smallest(detail::span_of(work.a), static_cast<std::size_t>(std::ceil(rank - 1e-9 * rank)));
         }
         return detail::drop_tokens(terms.mask, token_factor,
                                    [&](std::size_t b, std::size_t t) { return entropy(b, t) < least; });

@@ -66,7 +66,7 @@ struct aot {
         }
         const std::size_t n = work.index.size();
         work.index.insert(work.index.end(), work.index.begin(), work.index.end());
-        const std::span<std::size_t> by_u = std::span(work.index).first(n), by_v = std::span(work.index).last(n);
+        const std::span<std::size_t> both = detail::span_of(work.index), by_u = both.first(n), by_v = both.last(n);
         const auto sort = [](std::span<std::size_t> order, const std::vector<double>& by) {
             detail::heap_sort(order,
                               [&by](std::size_t i, std::size_t j) { return by[i] != by[j] ? by[i] < by[j] : i < j; });

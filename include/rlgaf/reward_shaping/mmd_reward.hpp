@@ -42,7 +42,7 @@ struct mmd_reward {
             for (std::size_t i = 0; i < rows; ++i)
                 for (std::size_t j = 0; j < rows; ++j)
                     if (const double d = squared_distance(i, terms.expert_score, j); d > 0) work.a.push_back(d);
-            square = work.a.empty() ? 1 : kth_smallest(work.a, work.a.size() / 2);
+            square = work.a.empty() ? 1 : kth_smallest(detail::span_of(work.a), work.a.size() / 2);
         }
         const auto mean_kernel = [&](std::size_t i, std::span<const T> other) {
             double total = 0, count = 0;

@@ -54,9 +54,10 @@ struct optimal_transport_reward {
             }
         row_price.assign(m, 0.0);
         expert_price.assign(n, 0.0);
+        const std::span<double> of_rows = detail::span_of(row_price), of_experts = detail::span_of(expert_price);
         for (std::uint32_t k = 0; k < iterations; ++k) {
-            set_prices(row_price, expert_price, cost.data(), 1, n);
-            set_prices(expert_price, row_price, cost.data(), n, 1);
+            set_prices(of_rows, of_experts, cost.data(), 1, n);
+            set_prices(of_experts, of_rows, cost.data(), n, 1);
         }
         const std::span<double> r = out.add_outcome("discriminator");
         for (double& v : r) v = std::numeric_limits<double>::quiet_NaN();

@@ -51,7 +51,7 @@ struct return_scale {
             for (std::size_t k = 0; k < out.outcomes() && work.a.size() > first; ++k)
                 if (const double r = out.outcome(k)[b]; !is_nan(&r)) work.a.back() += r;
         }
-        s.returns.merge(moments_of(work.a));
+        s.returns.merge(moments_of(detail::span_of(work.a)));
         const double by = is_constant(s.returns.deviation(), 0) ? 1 : s.returns.deviation();
         for (std::size_t k = 0; k < out.outcomes(); ++k)
             for (double& r : out.outcome(k)) r = detail::held_within(r / by, -clip, clip);

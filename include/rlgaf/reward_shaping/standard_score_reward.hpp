@@ -36,7 +36,7 @@ struct standard_score_reward {
         for (std::size_t k = 0; k < width; ++k) {
             work.a.resize(fixed);
             for (std::size_t j = 0; j < fixed; ++j) work.a[j] = static_cast<double>(terms.fixed_score[j * width + k]);
-            const moments m = moments_of(work.a);
+            const moments m = moments_of(detail::span_of(work.a));
             const double scale = is_constant(m.deviation(), m.mean) ? 1 : 1 / m.deviation();
             for (std::size_t i = 0; i < r.size(); ++i) {
                 const double z = (static_cast<double>(terms.score[i * width + k]) - m.mean) * scale;

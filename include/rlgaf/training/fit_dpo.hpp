@@ -46,14 +46,13 @@ bool run_epochs(P& policy, const typename P::batch& batch, const ragged_view<con
     step_pairs taken(rows(batch));
     pair_scratch<typename P::scalar> scratch;
     std::vector<std::size_t> order(pairs.size());
-    count_up(std::span(order));
+    count_up(span_of(order));
     for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
-        shuffle(std::span(order), key, epoch);
+        shuffle(span_of(order), key, epoch);
         for (std::size_t first = 0; first < order.size(); first += options.pairs_per_step) {
             const std::size_t left = order.size() - first;
             taken.take(pairs, options.margin,
-                       std::span<const std::size_t>(order).subspan(
-                           first, options.pairs_per_step < left ? options.pairs_per_step : left));
+                       span_of(order).subspan(first, options.pairs_per_step < left ? options.pairs_per_step : left));
             step_options step = options.step;
             step.learning_rate *= options.learning_rate(report.round);
             const pair_report done =

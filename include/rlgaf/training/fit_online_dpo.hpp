@@ -73,8 +73,8 @@ template <policy_backend P, class Reference, class S, class Source, class Loss, 
             if (!pairs.empty()) {
                 detail::step_pairs taken(rows(t.batch));
                 all.resize(pairs.size());
-                count_up(std::span(all));
-                taken.take(pairs, {}, all);
+                count_up(detail::span_of(all));
+                taken.take(detail::span_of(pairs), {}, detail::span_of(all));
                 step_options step = options.step;
                 step.learning_rate *= options.learning_rate(i);
                 detail::describe_pairs(detail::step_on_pairs(policy, t.batch, t.reference_view(), taken, loss, step,

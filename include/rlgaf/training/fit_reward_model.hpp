@@ -53,12 +53,12 @@ round_report fit_reward_model(S& scorer, const Batch& batch, std::span<const pre
     std::vector<std::size_t> order(n), pick;
     std::vector<T> score, d_score;
     workspace work;
-    count_up(std::span(order));
+    count_up(detail::span_of(order));
     for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
-        shuffle(std::span(order), {options.seed, 0}, epoch);
+        shuffle(detail::span_of(order), {options.seed, 0}, epoch);
         for (std::size_t first = 0; first < n; first += options.pairs_per_step) {
             const std::size_t size = options.pairs_per_step < n - first ? options.pairs_per_step : n - first;
-            taken.take(pairs, {}, std::span<const std::size_t>(order).subspan(first, size));
+            taken.take(pairs, {}, detail::span_of(order).subspan(first, size));
             score.assign(taken.rows().size(), T{0});
             d_score.assign(taken.rows().size(), T{0});
 

@@ -45,10 +45,10 @@ round_report fit_spin(P& policy, const typename P::prompts& prompts, const typen
 
     std::vector<std::uint64_t> id(n);
     std::vector<std::uint32_t> same(n);
-    count_up(std::span(id));
-    count_up(std::span(same));
+    count_up(detail::span_of(id));
+    count_up(detail::span_of(same));
     std::vector<preference_pair> pairs;
-    spin_pairs(n, {same}, pairs);
+    spin_pairs(n, {detail::span_of(same)}, pairs);
     ragged_buffer<T> reference;
     for (std::size_t k = 0; k < options.iterations; ++k) {
         const rng_key key{options.fit.seed, static_cast<std::uint32_t>(k)};

@@ -134,7 +134,7 @@ private:
         return h ^ h >> 29;
     }
     static void sort(std::vector<std::size_t>& x) {
-        detail::heap_sort(std::span(x), [](std::size_t a, std::size_t b) { return a < b; });
+        detail::heap_sort(detail::span_of(x), [](std::size_t a, std::size_t b) { return a < b; });
     }
     static bool contains(const std::vector<std::size_t>& sorted, std::size_t h) {
         std::size_t first = 0, last = sorted.size();

@@ -34,9 +34,9 @@ public:
             if (!margin.empty()) margin_.push_back(margin[i]);
         }
     }
-    std::span<const std::size_t> rows() const { return rows_; }
-    std::span<const preference_pair> pairs() const { return pairs_; }  ///< numbered as in rows()
-    std::span<const double> margin() const { return margin_; }
+    std::span<const std::size_t> rows() const { return span_of(rows_); }
+    std::span<const preference_pair> pairs() const { return span_of(pairs_); }  ///< numbered as in rows()
+    std::span<const double> margin() const { return span_of(margin_); }
 
 private:
     static constexpr std::uint32_t nowhere = static_cast<std::uint32_t>(-1);

@@ -56,11 +56,11 @@ struct policy_minibatch {
         }
 
         count.resize(pick.size());
-        count_tokens(terms.log_prob, terms.mask, std::span(count));
+        count_tokens(terms.log_prob, terms.mask, span_of(count));
         group.resize(pick.size());
         for (std::size_t i = 0; i < pick.size(); ++i) group[i] = t.group_id[pick[i]];
         weight.resize(pick.size());
-        options.aggregation(count, {group, t.group_count}, t.work, weight);
+        options.aggregation(span_of(count), {span_of(group), t.group_count}, t.work, span_of(weight));
         return batch;
     }
 };

@@ -50,7 +50,7 @@ struct ptx_component {
                             [&](std::size_t first, std::size_t count) {
                                 loss += sft{}(std::as_const(log_prob).view().slice(first, count),
                                               detail::slice_if_given(mask, first, count),
-                                              std::span<const double>(weight).subspan(first, count),
+                                              detail::span_of(weight).subspan(first, count),
                                               d_log_prob.view().slice(first, count))
                                             .loss;
                             });

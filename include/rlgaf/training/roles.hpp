@@ -54,7 +54,7 @@ struct trajectories {
     workspace work;
     std::vector<std::size_t> pick;
 
-    groups group() const { return {group_id, group_count}; }
+    groups group() const { return {detail::span_of(group_id), group_count}; }
     ragged_view<const scalar> reference_view() const {
         return has_reference ? reference_log_prob.view() : ragged_view<const scalar>{};
     }
@@ -110,7 +110,7 @@ void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_opti
     options.check();
     const std::size_t n = options.rows, per_prompt = options.group_size == 0 ? 1 : options.group_size;
     std::vector<std::uint64_t> id(n);
-    count_up(std::span(id));
+    count_up(detail::span_of(id));
     t.group_id.resize(n);
     for (std::size_t i = 0; i < n; ++i)
         t.group_id[i] = options.group_size == 0 ? 0 : static_cast<std::uint32_t>(i / per_prompt);

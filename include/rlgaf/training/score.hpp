@@ -94,7 +94,7 @@ void score_pairs(S& critic, trajectories<P>& t, const typename P::batch& real_of
     detail::for_each_micro_batch(t.batch, micro_batch_rows, t.pick,
                                  [&](std::size_t first, std::size_t count, const auto& part) {
                                      same.resize(count);
-                                     count_up(std::span(same), first);
+                                     count_up(detail::span_of(same), first);
                                      critic.evaluate_pairs(select(real_of_fake, same), part,
                                                            std::span<T>(t.score).subspan(3 * first, 3 * count));
                                  });

@@ -49,23 +49,23 @@ round_report fine_tune(P& policy, const typename P::batch& demonstrations, const
     std::vector<double> weight;
     std::vector<std::size_t> order(n), picked;
     workspace work;
-    count_up(std::span(order));
+    count_up(detail::span_of(order));
     round_report report{.rounds = rounds};
     for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
-        shuffle(std::span(order), {options.seed, 0}, epoch);
+        shuffle(detail::span_of(order), {options.seed, 0}, epoch);
         for (std::size_t first = 0; first < n; first += options.rows_per_step) {
             const std::size_t size = options.rows_per_step < n - first ? options.rows_per_step : n - first;
             const typename P::batch batch =
-                select(demonstrations, std::span<const std::size_t>(order).subspan(first, size));
+                select(demonstrations, detail::span_of(order).subspan(first, size));
             log_prob.assign(lengths(batch));
             d_log_prob.assign(lengths(batch));
             const mask_view mask = mask_of(batch);
             count.resize(size);
-            count_tokens(log_prob.view(), mask, std::span(count));
+            count_tokens(log_prob.view(), mask, detail::span_of(count));
             group.resize(size);
-            count_up(std::span(group));
+            count_up(detail::span_of(group));
             weight.resize(size);
-            options.aggregation(count, {group, size}, work, weight);
+            options.aggregation(detail::span_of(count), {detail::span_of(group), size}, work, detail::span_of(weight));
 
             sft_stats stats;
             policy.discard();  // what an error left behind
@@ -74,7 +74,7 @@ round_report fine_tune(P& policy, const typename P::batch& demonstrations, const
                 options.micro_batch_rows, true, picked, [&](std::size_t from, std::size_t rows_now) {
                     const sft_stats s = options.loss(std::as_const(log_prob).view().slice(from, rows_now),
                                                      detail::slice_if_given(mask, from, rows_now),
-                                                     std::span<const double>(weight).subspan(from, rows_now),
+                                                     detail::span_of(weight).subspan(from, rows_now),
                                                      d_log_prob.view().slice(from, rows_now));
                     stats.loss += s.loss, stats.tokens += s.tokens;
                 });

@@ -395,7 +395,7 @@ void describe_round(trajectories<P>& t, round_report& report) {
         if (!reward.token.empty()) total[b] += masked_row_sum(reward.token, mask, b);
         if (!applies) total[b] = round_report::none;
     }
-    const moments m = moments_of(total);
+    const moments m = moments_of(span_of(total));
     report.tokens = all_tokens;
     report.reward_mean = m.mean;
     report.reward_deviation = m.deviation();

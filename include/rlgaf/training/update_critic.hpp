@@ -114,10 +114,10 @@ critic_update_report update_critic(C& critic, trajectories<P>& t, const critic_u
     std::vector<std::uint32_t> count, group;
     std::vector<double> weight;
     std::vector<std::size_t> order(n);
-    count_up(std::span(order));
+    count_up(detail::span_of(order));
     for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
         const std::size_t parts = options.minibatches < n ? options.minibatches : n;
-        if (parts > 1) shuffle(std::span(order), key, epoch);
+        if (parts > 1) shuffle(detail::span_of(order), key, epoch);
         for (std::size_t p = 0; p < parts; ++p) {
             const std::size_t first_row = p * n / parts, size = (p + 1) * n / parts - first_row;
             const std::span<const std::size_t> pick(order.data() + first_row, size);
@@ -131,11 +131,12 @@ critic_update_report update_critic(C& critic, trajectories<P>& t, const critic_u
             value.assign(length);
             d_value.assign(length);
             count.resize(size);
-            count_tokens(value.view(), part_mask, std::span(count));
+            count_tokens(value.view(), part_mask, detail::span_of(count));
             group.resize(size);
             for (std::size_t i = 0; i < size; ++i) group[i] = t.group_id[pick[i]];
             weight.resize(size);
-            options.aggregation(count, {group, t.group_count}, t.work, weight);
+            options.aggregation(detail::span_of(count), {detail::span_of(group), t.group_count}, t.work,
+                                detail::span_of(weight));
 
             const value_terms<T> terms{.value = std::as_const(value).view(),
                                        .old_value = std::as_const(old_part).view(),
@@ -146,7 +147,7 @@ critic_update_report update_critic(C& critic, trajectories<P>& t, const critic_u
                 critic, batch, value.view(), d_value.view(), options.micro_batch_rows, t.pick,
                 [&](std::size_t first, std::size_t rows_now) {
                     report.loss.merge(options.loss(terms.slice(first, rows_now),
-                                                   std::span<const double>(weight).subspan(first, rows_now),
+                                                   detail::span_of(weight).subspan(first, rows_now),
                                                    d_value.view().slice(first, rows_now)));
                 });
             const step_report step = critic.step(options.step);

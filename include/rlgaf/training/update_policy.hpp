@@ -49,13 +49,13 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
     detail::policy_minibatch<P> m;
     ragged_buffer<T> factor_now;
     std::vector<std::size_t> order(n), picked;
-    count_up(std::span(order));
+    count_up(detail::span_of(order));
 
     for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
         if (epoch > 0 && options.stop_kl > 0 && kl_early_stop{.limit = options.stop_kl}(report.kl_last)) break;
         report.epochs = epoch + 1;
         const std::size_t parts = options.minibatches < n ? options.minibatches : n;
-        if (parts > 1) shuffle(std::span(order), key, epoch);
+        if (parts > 1) shuffle(detail::span_of(order), key, epoch);
         for (std::size_t p = 0; p < parts; ++p) {
             const std::span<const std::size_t> pick(order.data() + p * n / parts, (p + 1) * n / parts - p * n / parts);
             const typename P::batch& batch = m.take(t, std::as_const(advantages).view(), pick, options, with_entropy);

@@ -70,7 +70,7 @@ struct bnpo {
             constant += !is_nan(&s) && is_constant(s, 0);
         }
         for (double& v : a) v /= std::fmax(1, rewards);
-        return detail::finish_rows(std::span<const double>(a), terms.mask, advantage,
+        return detail::finish_rows(detail::span_of(a), terms.mask, advantage,
                                    filled > 0 ? constant / filled : 0);
     }
 
@@ -78,7 +78,7 @@ private:
     /// min(max_weight, 1 / density) of each p; 1 where there is no density to speak of.
     void find_weights(const std::vector<double>& p, std::vector<double>& weight) const {
         weight.assign(p.size(), 1.0);
-        const moments over_groups = moments_of(p);
+        const moments over_groups = moments_of(detail::span_of(p));
         if (is_constant(over_groups.deviation(), over_groups.mean)) return;
         const double m = over_groups.mean, c = m * (1 - m) / over_groups.variance() - 1;
         const double alpha = std::fmax(1, 1 + c * m / 3), beta = std::fmax(1, 1 + c * (1 - m) / 3);

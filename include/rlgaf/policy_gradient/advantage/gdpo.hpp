@@ -64,10 +64,10 @@ struct gdpo {
         });
         mean.assign(terms.group.count, 0.0);
         const double constant = detail::find_constant_groups(terms.group, work);
-        const double spread = moments_of(total).deviation();
+        const double spread = moments_of(detail::span_of(total)).deviation();
         for (double& s : total) s = is_constant(spread, 0) ? 0 : s / (spread + epsilon);
         detail::nan_to_zero(total);
-        return detail::finish_rows(std::span<const double>(total), terms.mask, advantage, constant);
+        return detail::finish_rows(detail::span_of(total), terms.mask, advantage, constant);
     }
 };
 

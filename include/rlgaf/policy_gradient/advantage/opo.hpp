@@ -47,7 +47,7 @@ struct opo {
                 if (!is_nan(&r) && length[i] > 0) gain[i] += centred(r, mean[g] / weight[g]);
             }
         });
-        return detail::finish_rows(std::span<const double>(gain), terms.mask, advantage, constant);
+        return detail::finish_rows(detail::span_of(gain), terms.mask, advantage, constant);
     }
 };
 

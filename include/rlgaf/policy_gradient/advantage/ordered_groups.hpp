@@ -25,7 +25,7 @@ void for_each_ordered_group(const groups& group, workspace& work, group_tally& t
     order.clear();
     for (std::size_t i = 0; i < value.size(); ++i)
         if (!is_nan(&value[i])) order.push_back(i);
-    heap_sort(std::span(order), [&](std::size_t i, std::size_t j) {
+    heap_sort(span_of(order), [&](std::size_t i, std::size_t j) {
         if (group.id[i] != group.id[j]) return group.id[i] < group.id[j];
         if (value[i] != value[j]) return value[i] < value[j];
         return i < j;
@@ -63,8 +63,8 @@ advantage_stats estimate_by_order(const advantage_terms<T>& terms, workspace& wo
     work.a.assign(work.c.begin(), work.c.end());
     work.d.assign(work.b.begin(), work.b.end());
     group_tally tally;
-    for_each_ordered_group(terms.group, work, tally, estimate, work.d);
-    return finish_rows(std::span<const double>(work.a), terms.mask, advantage, tally.share());
+    for_each_ordered_group(terms.group, work, tally, estimate, span_of(work.d));
+    return finish_rows(span_of(work.a), terms.mask, advantage, tally.share());
 }
 
 }  // namespace detail

@@ -67,7 +67,7 @@ struct reinforce {
                 work.e[t] += 1;
             });
         }
-        const moments returns = moments_of(work.a);
+        const moments returns = moments_of(detail::span_of(work.a));
         double b = baseline == reinforce_baseline::batch_mean ? returns.mean : 0;
         if (baseline == reinforce_baseline::ema) {
             if (memory.weight > 0) b = memory.mean / memory.weight;
@@ -79,7 +79,7 @@ struct reinforce {
         const double constant = detail::same_rewards(terms, advantage, work.b);
         if (flat) {  // every token of a row has the same return
             for (double& v : work.a) v = is_nan(&v) ? 0 : centred(v, b);
-            return detail::finish_rows(std::span<const double>(work.a), terms.mask, advantage, constant);
+            return detail::finish_rows(detail::span_of(work.a), terms.mask, advantage, constant);
         }
         for (std::size_t i = 0; i < rows; ++i) {
             const auto out = advantage.row(i);

@@ -30,7 +30,7 @@ struct remax {
                 const double to_go = detail::row_return(terms.reward, i), greedy = terms.greedy_reward[i];
                 if (!is_nan(&to_go) && !is_nan(&greedy)) work.b[i] = centred(to_go, greedy);
             }
-            return detail::finish_rows(std::span<const double>(work.b), terms.mask, advantage,
+            return detail::finish_rows(detail::span_of(work.b), terms.mask, advantage,
                                        detail::same_rewards(terms, advantage, work.a));
         }
         for (std::size_t i = 0; i < advantage.rows(); ++i) {

@@ -91,14 +91,14 @@ step_spread spread_of_rewards(const advantage_terms<T>& terms, const ragged_view
     for (std::size_t i = 0; i < advantage.rows(); ++i)
         if (has_token(advantage, terms.mask, i))
             total[i] = stepwise ? masked_row_sum(terms.reward.token, terms.mask, i) : 0;
-    if (stepwise) see(moments_of(total));
+    if (stepwise) see(moments_of(span_of(total)));
     for (std::size_t i = 0; i < advantage.rows() && !terms.reward.outcome.empty(); ++i) {
         const double outcome = outcome_of(terms.reward, i);
         if (!is_nan(&outcome) || !stepwise) total[i] += outcome;
     }
     for (const outcome_reward& r : terms.reward.outcome) see(moments_of(r.value));
     if (size < 0) size = std::numeric_limits<double>::infinity();
-    const moments m = moments_of(total);
+    const moments m = moments_of(span_of(total));
     return {size, m.count > 0 && is_constant(m.deviation(), size) ? 1.0 : 0.0};
 }
 template <class T>

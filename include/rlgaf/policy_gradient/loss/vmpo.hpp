@@ -74,7 +74,7 @@ struct vmpo {
         if (work.a.empty()) return stats;
         work.b.assign(work.a.begin(), work.a.end());
         const std::size_t picked = detail::picked_count(fraction, work.a.size());
-        const double least = kth_smallest(work.b, work.b.size() - picked);
+        const double least = kth_smallest(detail::span_of(work.b), work.b.size() - picked);
 
         double largest = least;
         for (const double a : work.a) largest = std::fmax(largest, a);
