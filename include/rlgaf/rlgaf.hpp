@@ -221,6 +221,8 @@
 #include "rlgaf/training/adversarial_options.hpp"
 #include "rlgaf/training/adversarial_trainer.hpp"
 #include "rlgaf/training/alarm.hpp"
+#include "rlgaf/training/check_trainer.hpp"
+#include "rlgaf/training/describe_round.hpp"
 #include "rlgaf/training/discriminator_feed.hpp"
 #include "rlgaf/training/discriminator_parts.hpp"
 #include "rlgaf/training/fit_dpo.hpp"

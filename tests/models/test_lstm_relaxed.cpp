@@ -224,7 +224,8 @@ TEST_CASE("forward_relaxed: tokens are a sample of the policy", "[lstm][relaxed]
     std::vector<double> seen(V * V), probability(V * V);
     for (std::size_t i = 0; i < n; ++i) {
         const auto row = x.hard.row(i);
-        const std::size_t text = static_cast<std::size_t>(row[0]) * V + (row.size() > 1 ? static_cast<std::size_t>(row[1]) : 0);
+        const std::size_t text =
+            static_cast<std::size_t>(row[0]) * V + (row.size() > 1 ? static_cast<std::size_t>(row[1]) : 0);
         seen[text] += 1;
         double sum = 0;
         for (std::size_t t = 0; t < row.size(); ++t) sum += x.hard.log_prob[x.hard.offset[i] + t];

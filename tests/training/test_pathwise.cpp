@@ -1,9 +1,8 @@
-#include "rlgaf/training/pathwise.hpp"
-
 #include "rlgaf/discriminator/loss/bce.hpp"
 #include "rlgaf/discriminator/loss/ragan.hpp"
 #include "rlgaf/discriminator/loss/wgan.hpp"
 #include "rlgaf/models/lstm.hpp"
+#include "rlgaf/training/pathwise.hpp"
 #include "support/catch.hpp"
 #include "training/small_language.hpp"
 
@@ -63,13 +62,14 @@ void check_updates(const Loss& component) {
         (void)scorer.forward(real, s_r);
         (void)scorer.forward(now, s_f);
         if (exchanged && detail::is_pointwise<Loss>) s_r.clear(), unused_too.clear(), pairs.clear();
-        const auto terms = exchanged ? discriminator_terms<double>{s_f, s_r, {pairs}}
-                                     : discriminator_terms<double>{s_r, s_f, {pairs}};
+        const auto terms =
+            exchanged ? discriminator_terms<double>{s_f, s_r, {pairs}} : discriminator_terms<double>{s_r, s_f, {pairs}};
         return detail::call_loss(loss, terms, work, std::span(unused), std::span(unused_too)).loss;
     };
 
     (void)policy.forward_relaxed({}, id, relaxation, key, x.samples);
-    const double judged = loss_now(false), expected_judge = norm_of_slopes(scorer.parameters(), [&] { return loss_now(false); });
+    const double judged = loss_now(false),
+                 expected_judge = norm_of_slopes(scorer.parameters(), [&] { return loss_now(false); });
     const auto one = update_relaxed_discriminator(scorer, real, {.learning_rate = 0}, loss, x);
     CHECK(one.loss.loss == Approx(judged).margin(1e-12));
     CHECK(one.grad_norm == Approx(expected_judge).epsilon(1e-7));
@@ -77,7 +77,8 @@ void check_updates(const Loss& component) {
     update_relaxed_discriminator(scorer, real, {.learning_rate = 1e-3}, loss, x);
     CHECK(loss_now(false) < judged);
 
-    const double before = loss_now(true), expected = norm_of_slopes(policy.parameters(), [&] { return loss_now(true); });
+    const double before = loss_now(true),
+                 expected = norm_of_slopes(policy.parameters(), [&] { return loss_now(true); });
     const std::vector<double> critic = parameters_of(scorer);
     const auto two = update_pathwise(policy, scorer, {}, id, real, relaxation, key, {.learning_rate = 0}, loss, y);
     CHECK(two.loss.loss == Approx(before).margin(1e-12));

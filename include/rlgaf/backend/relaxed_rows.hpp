@@ -12,7 +12,7 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          longest length. No gradient flows through where rows end.
 template <class T>
 struct relaxed_rows {
-    token_batch<T> hard;         ///< the tokens drawn, with the policy's log-probs, and the prompts
+    token_batch<T> hard;         ///< the tokens drawn, with the log-probs that they were drawn with, and the prompts
     std::size_t vocabulary = 0;  ///< tokens there are
     std::vector<T> share;        ///< not negative, 1 in sum
     std::vector<T> d_share;      ///< gradient of a loss by `share`; empty: none yet
@@ -47,8 +47,7 @@ relaxed_rows<T> one_hot(const token_batch<T>& b, std::size_t vocabulary) {
 namespace detail {
 /// Number `index` of the stream's standard Gumbel numbers: -log(-log(u)), u strictly between 0 and 1. index < 2^32.
 inline double gumbel(const random_stream& random, std::uint64_t index) {
-    const auto w =
-        random.bits(static_cast<std::uint32_t>(index & 0xFFFFFFu), static_cast<std::uint32_t>(index >> 24));
+    const auto w = random.bits(static_cast<std::uint32_t>(index & 0xFFFFFFu), static_cast<std::uint32_t>(index >> 24));
     const double u = (static_cast<double>((std::uint64_t{w[0]} << 32 | w[1]) >> 12) + 0.5) * 0x1p-52;
     return -std::log(-std::log(u));
 }

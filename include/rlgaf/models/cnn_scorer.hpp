@@ -12,12 +12,12 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 struct cnn_scorer_options {
-    std::size_t vocabulary = 0;                     ///< tokens, the end-of-sequence token included; >= 1
-    std::size_t embedding = 64;                     ///< >= 1
-    std::size_t filters = 100;                      ///< of each width, >= 1; RelGAN: 300
-    std::vector<std::size_t> widths = {2, 3, 4, 5}; ///< tokens that a filter sees at once; one or more, each >= 1
-    std::uint64_t seed = 0;                         ///< of the first parameters
-    adamw optimizer{};                              ///< used by step
+    std::size_t vocabulary = 0;                      ///< tokens, the end-of-sequence token included; >= 1
+    std::size_t embedding = 64;                      ///< >= 1
+    std::size_t filters = 100;                       ///< of each width, >= 1; RelGAN: 300
+    std::vector<std::size_t> widths = {2, 3, 4, 5};  ///< tokens that a filter sees at once; one or more, each >= 1
+    std::uint64_t seed = 0;                          ///< of the first parameters
+    adamw optimizer{};                               ///< used by step
 
     void check() const {
         const auto at_least_one = [](std::size_t n, const char* field) {
@@ -74,6 +74,7 @@ public:
                         {options.filters, inputs});
             memory_.randomize(filter_block(k), std::sqrt(3 / static_cast<double>(inputs)), options.seed);
             memory_.add("bias_" + std::to_string(options.widths[k]) + "_" + std::to_string(k), {options.filters});
+            std::fill_n(memory_.blocks().back().values.data(), options.filters, T(0.1));  // as SeqGAN: few dead filters
         }
         memory_.add("head", {features()});
         memory_.randomize(head_block(), std::sqrt(3 / static_cast<double>(features())), options.seed);
@@ -159,7 +160,8 @@ private:
         for (std::size_t i = 0; i < rows(t.rows_); ++i) {
             std::size_t column = t.column_[i];
             if (rows(t.rows_.prompt) > 0)
-                for (const std::int32_t token : t.rows_.prompt.row(i)) f(column++, static_cast<std::size_t>(token), nullptr);
+                for (const std::int32_t token : t.rows_.prompt.row(i))
+                    f(column++, static_cast<std::size_t>(token), nullptr);
             for (std::size_t k = t.rows_.offset[i]; k < t.rows_.offset[i + 1]; ++k)
                 f(column++, static_cast<std::size_t>(t.rows_.token[k]),
                   t.share_.empty() ? nullptr : t.share_.data() + k * options_.vocabulary);
@@ -173,8 +175,8 @@ private:
         for (const auto* tokens : {&b.prompt.token, &b.token})
             for (const std::int32_t token : *tokens)
                 if (token < 0 || static_cast<std::size_t>(token) >= options_.vocabulary) [[unlikely]]
-                    fail(error_kind::numeric, function, "batch",
-                         short_text("tokens in 0 .. ", options_.vocabulary - 1), short_text(token));
+                    fail(error_kind::numeric, function, "batch", short_text("tokens in 0 .. ", options_.vocabulary - 1),
+                         short_text(token));
         tape t;
         t.rows_ = b;
         t.filled_ = true;
@@ -201,10 +203,10 @@ private:
         for (std::size_t k = 0; k < options_.widths.size() && rows(b) > 0; ++k) {
             const std::size_t width = options_.widths[k];
             // Windows across rows are computed too, and not looked at.
-            match_.noalias() = matrix_map(memory_.values(filter_block(k)), size_of(options_.filters),
-                                          size_of(width * embedding)) *
-                               windows(t.x_.data(), size_of(width * embedding), size_of(columns + 1 - width),
-                                       Eigen::OuterStride<>(size_of(embedding)));
+            match_.noalias() =
+                matrix_map(memory_.values(filter_block(k)), size_of(options_.filters), size_of(width * embedding)) *
+                windows(t.x_.data(), size_of(width * embedding), size_of(columns + 1 - width),
+                        Eigen::OuterStride<>(size_of(embedding)));
             for (std::size_t i = 0; i < rows(b); ++i)
                 for (std::size_t f = 0; f < options_.filters; ++f) {
                     std::size_t best = t.column_[i];

@@ -130,8 +130,9 @@ public:
         call_.pool.give_back(std::move(w));
     }
 
-    /// Draws rows of shares, one for each id, as relaxation_options says; `out` is overwritten. The tokens drawn are
-    /// distributed as those of a rollout at temperature 1, but come from noise of their own (stream::gumbel).
+    /// Draws rows of shares, one for each id, as relaxation_options says; `out` is overwritten. Unless the policy goes on
+    /// from soft shares, the tokens drawn are a sample as a rollout's at temperature 1 are, of noise of its own
+    /// (stream::gumbel). Log-probs are those that the tokens were drawn with.
     /// Errors: shape_error, option_error, numeric_error.
     relaxed_tape forward_relaxed(const prompts& p, std::span<const std::uint64_t> id, const relaxation_options& o,
                                  rng_key key, relaxed& out) {

@@ -88,8 +88,7 @@ public:
             const std::span<const std::int32_t> tokens(token_.data() + i * most_, length_[i]);
             out.hard.add(tokens, tokens.back() == w.end_token ? row_end::terminated : row_end::truncated,
                          std::span<const T>(log_prob_.data() + i * most_, length_[i]));
-            append(tape.soft,
-                   std::span<const T>(soft_.data() + i * most_ * vocabulary, length_[i] * vocabulary));
+            append(tape.soft, std::span<const T>(soft_.data() + i * most_ * vocabulary, length_[i] * vocabulary));
         }
         tape.hard = out.hard;
         if (o.straight_through)
@@ -123,11 +122,12 @@ public:
                     const T* const d_x = p.lstm.d_input(i - p.first, t);
                     const std::size_t said = prompt_length(i);
                     if (t > said && reads_shares(tape.options)) {
-                        std::copy_n(d_x, mixed_.stride(), mixed + (tape.hard.offset[i] + t - 1 - said) * mixed_.stride());
+                        std::copy_n(d_x, mixed_.stride(),
+                                    mixed + (tape.hard.offset[i] + t - 1 - said) * mixed_.stride());
                         continue;
                     }
-                    const auto token = static_cast<std::size_t>(
-                        t > said ? tape.hard.row(i)[t - 1 - said] : said_before(i, t, n.vocabulary));
+                    const auto token = static_cast<std::size_t>(t > said ? tape.hard.row(i)[t - 1 - said]
+                                                                         : said_before(i, t, n.vocabulary));
                     T* const to = memory.gradients(embedding_block) + token * n.embedding;
                     for (std::size_t e = 0; e < n.embedding; ++e) to[e] += d_x[e];
                 }
@@ -184,10 +184,10 @@ private:
                 if (t > said && reads_shares(o))
                     mixed_.mix(soft_.data() + (i * most_ + t - 1 - said) * n.vocabulary, 1, x + k * embedding);
                 else
-                    std::copy_n(w.table + n.embedding * static_cast<std::size_t>(t > said
-                                                                                     ? token_[i * most_ + t - 1 - said]
-                                                                                     : said_before(i, t, n.vocabulary)),
-                                n.embedding, x + k * embedding);
+                    std::copy_n(
+                        w.table + n.embedding * static_cast<std::size_t>(t > said ? token_[i * most_ + t - 1 - said]
+                                                                                  : said_before(i, t, n.vocabulary)),
+                        n.embedding, x + k * embedding);
             }
             multiply(w.body.input, x, embedding, m.live.size(), z, stride, true);
             if (t > 0) multiply(w.body.recurrent, h, hidden, m.live.size(), z, stride, true);

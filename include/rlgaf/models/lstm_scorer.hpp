@@ -387,7 +387,8 @@ private:
             for (std::size_t i = first; i < last; ++i)
                 for (std::size_t t = 0; t < w.depth[i]; ++t) {
                     T* const to = lstm.input(i - first, t);
-                    std::copy_n(table + static_cast<std::size_t>(w.input[w.rows[i].first + t]) * embedding, embedding, to);
+                    std::copy_n(table + static_cast<std::size_t>(w.input[w.rows[i].first + t]) * embedding, embedding,
+                                to);
                     move(i, t, to);
                 }
             lstm.forward(call_.body);

@@ -9,6 +9,7 @@
 #include "rlgaf/policy_gradient/advantage/grpo.hpp"
 #include "rlgaf/policy_gradient/loss/ppo_clip.hpp"
 #include "rlgaf/reward_shaping/score_reward.hpp"
+#include "rlgaf/training/check_trainer.hpp"
 #include "rlgaf/training/discriminator_feed.hpp"
 #include "rlgaf/training/greedy_baseline.hpp"
 #include "rlgaf/training/rollout_values.hpp"
@@ -50,7 +51,8 @@ public:
     /// Runs `options.rounds` rounds; returns the report of the last one.
     template <class... Observers>
     round_report run(const adversarial_options& options, Observers&&... observers) {
-        static_assert((check_observer<std::remove_reference_t<Observers>, batch>() && ... && true));
+        [[maybe_unused]] constexpr bool checked =
+            (check_observer<std::remove_reference_t<Observers>, batch>() && ... && true);
         options.check();
         const double start = clock_seconds();
         notify_begin(run_info{.rounds = options.rounds, .per_sample_streams = per_sample_streams<P>()}, observers...);

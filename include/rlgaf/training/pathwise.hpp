@@ -57,7 +57,8 @@ pathwise_update_report update_relaxed_discriminator(S& scorer, const typename P:
                                        .fake = score.subspan(half),
                                        .pairs = detail::one_to_one(x.pairs, n),
                                        .width = score_width(scorer)};
-    pathwise_update_report report{.loss = detail::call_loss(loss, terms, x.work, d_score.first(half), d_score.subspan(half))};
+    pathwise_update_report report{
+        .loss = detail::call_loss(loss, terms, x.work, d_score.first(half), d_score.subspan(half))};
     scorer.backward(static_cast<typename S::tape&&>(of_real), std::span<const T>(d_score.first(half)));
     scorer.backward(static_cast<typename S::tape&&>(of_fake), std::span<const T>(d_score.subspan(half)));
     const step_report done = scorer.step(step);
@@ -96,7 +97,8 @@ pathwise_update_report update_pathwise(P& policy, S& scorer, const typename P::p
                                            .width = score_width(scorer)};
     pathwise_update_report report{
         .loss = detail::call_loss(loss, exchanged, x.work, d_score.subspan(half), d_score.first(compared))};
-    scorer.input_cotangent(static_cast<typename S::tape&&>(scored), std::span<const T>(d_score.subspan(half)), x.samples);
+    scorer.input_cotangent(static_cast<typename S::tape&&>(scored), std::span<const T>(d_score.subspan(half)),
+                           x.samples);
     policy.backward_relaxed(static_cast<typename P::relaxed_tape&&>(drawn), std::as_const(x.samples));
     const step_report done = policy.step(step);
     report.grad_norm = done.grad_norm;
@@ -146,9 +148,10 @@ struct pathwise_options {
 ///         Nie, Narodytska and Patel 2019, ICLR (RelGAN); Yu et al. 2023, arXiv 2305.06176.
 template <class P, class S, class E, class Loss = bradley_terry, class PolicyLoss = Loss>
 class pathwise_trainer {
-    static_assert(relaxes<P, S>,
-                  "rlgaf: pathwise_trainer needs a policy and a discriminator that share a `relaxed` type: forward_relaxed "
-                  "and backward_relaxed, forward(relaxed) and input_cotangent, see relaxes in backend/abilities.hpp");
+    static_assert(
+        relaxes<P, S>,
+        "rlgaf: pathwise_trainer needs a policy and a discriminator that share a `relaxed` type: forward_relaxed "
+        "and backward_relaxed, forward(relaxed) and input_cotangent, see relaxes in backend/abilities.hpp");
     static_assert(expert_source<E, typename P::batch>, "rlgaf: pathwise_trainer needs experts with `sample(n, key)`");
     static_assert(component_of<Loss, role::discriminator_loss> && component_of<PolicyLoss, role::discriminator_loss> &&
                       detail::judged_by<Loss>() == detail::judged::rows &&
@@ -237,9 +240,9 @@ private:
     pathwise_update_report judge(const pathwise_options& options, const typename P::batch& real, rng_key key) {
         if (options.relaxed_discriminator)
             return update_relaxed_discriminator(discriminator_, real, options.discriminator, loss_, x_);
-        const discriminator_update_report done =
-            update_discriminator(discriminator_, real, hard_rows(x_.samples), detail::one_to_one(x_.pairs, options.rows),
-                                 {.step = options.discriminator}, loss_, hard_, key);
+        const discriminator_update_report done = update_discriminator(
+            discriminator_, real, hard_rows(x_.samples), detail::one_to_one(x_.pairs, options.rows),
+            {.step = options.discriminator}, loss_, hard_, key);
         return {done.loss, done.grad_norm, done.applied};
     }
 

@@ -39,6 +39,12 @@ discriminator_update_report update_discriminator(S& scorer, const Batch& clean_r
                   "rlgaf: a discriminator takes one kind of noise");
     static_assert(kind == detail::judged::rows || !input_noise,
                   "rlgaf: instance_noise moves the inputs of row scores; with token or pair losses use token_noise");
+    constexpr bool corrupted =
+        ((component_of<Extra, role::input_noise> && !detail::moves_inputs<Extra>()) || ... || false);
+    static_assert(
+        !corrupted || replaces_tokens<Batch>,
+        "rlgaf: token_noise needs a batch that replaces_tokens, see backend/abilities.hpp (rlgaf::token_batch "
+        "does)");
     options.check();
     loss.component.check();
     (extra.component.check(), ...);
@@ -53,17 +59,12 @@ discriminator_update_report update_discriminator(S& scorer, const Batch& clean_r
     [[maybe_unused]] const auto corrupt = [&](auto& e) {
         using C = decltype(e.component);
         if constexpr (component_of<C, role::input_noise> && !detail::moves_inputs<C>()) {
-            static_assert(replaces_tokens<Batch>,
-                          "rlgaf: token_noise needs a batch that replaces_tokens, see "
-                          "backend/abilities.hpp (rlgaf::token_batch does)");
             noisy_real = replace_tokens(clean_real, report.noise, e.component.vocabulary, key);
             noisy_fake = replace_tokens(clean_fake, report.noise, e.component.vocabulary,
                                         {key.seed ^ (std::uint64_t{1} << 63), key.step});
         }
     };
     (corrupt(extra), ...);
-    constexpr bool corrupted =
-        ((component_of<Extra, role::input_noise> && !detail::moves_inputs<Extra>()) || ... || false);
     const Batch& real = corrupted ? noisy_real : clean_real;
     const Batch& fake = corrupted ? noisy_fake : clean_fake;
 

@@ -1,0 +1,181 @@
+#include "rlgaf/backend/conformance.hpp"
+#include "rlgaf/models/cnn_scorer.hpp"
+#include "rlgaf/models/lstm_policy.hpp"
+#include "rlgaf/training/pathwise.hpp"
+#include "support/catch.hpp"
+#include "support/errors.hpp"
+#include "support/numbers.hpp"
+
+using namespace rlgaf;
+using rlgaf_test::dice;
+using rlgaf_test::gap;
+using rlgaf_test::slope;
+
+namespace {
+
+static_assert(check_scorer<cnn_scorer<float>, token_batch<float>>());
+static_assert(relaxes<lstm_policy<float>, cnn_scorer<float>>);
+static_assert(relaxes<lstm_policy<double>, cnn_scorer<double>>);
+
+constexpr std::size_t V = 5, E = 3, F = 4;
+
+cnn_scorer<double> small_scorer() {
+    return cnn_scorer<double>({.vocabulary = V, .embedding = E, .filters = F, .widths = {2, 3}, .seed = 3});
+}
+
+relaxed_rows<double> random_rows(dice& d, bool prompts) {
+    relaxed_rows<double> x;
+    x.vocabulary = V;
+    for (const std::size_t length : {3u, 1u, 0u, 6u, 2u}) {
+        std::vector<std::int32_t> tokens(length);
+        for (auto& token : tokens) token = static_cast<std::int32_t>(d.below(V));
+        x.hard.add(tokens, row_end::truncated);
+        const std::vector<std::int32_t> prompt{1, 4, 2, 3};
+        if (prompts) x.hard.prompt.add(std::span(prompt).first(length % 4));
+        for (std::size_t k = 0; k < length * V; ++k) x.share.push_back(d.uniform(0, 0.5));
+    }
+    return x;
+}
+
+/// Scores by the formula, of rows of shares.
+std::vector<double> by_formula(cnn_scorer<double>& s, const relaxed_rows<double>& x) {
+    const auto block = s.parameters();
+    std::vector<double> scores;
+    for (std::size_t i = 0; i < rows(x.hard); ++i) {
+        std::vector<std::vector<double>> inputs;
+        const auto read = [&](const double* share) {
+            auto& to = inputs.emplace_back(E);
+            for (std::size_t e = 0; e < E; ++e)
+                for (std::size_t v = 0; v < V; ++v) to[e] += share[v] * block[0].values[v * E + e];
+        };
+        if (rows(x.hard.prompt) > 0)
+            for (const std::int32_t token : x.hard.prompt.row(i)) {
+                std::vector<double> one(V);
+                one[static_cast<std::size_t>(token)] = 1;
+                read(one.data());
+            }
+        for (std::size_t t = 0; t < x.hard.length[i]; ++t) read(x.row(i).data() + t * V);
+        while (inputs.size() < 3) inputs.emplace_back(E);
+        double score = block[6].values[0];
+        for (std::size_t k = 0; k < 2; ++k)
+            for (std::size_t f = 0; f < F; ++f) {
+                const std::size_t width = k + 2;
+                double feature = 0;
+                for (std::size_t t = 0; t + width <= inputs.size(); ++t) {
+                    double match = block[2 + 2 * k].values[f];
+                    for (std::size_t j = 0; j < width; ++j)
+                        for (std::size_t e = 0; e < E; ++e)
+                            match += block[1 + 2 * k].values[f * width * E + j * E + e] * inputs[t + j][e];
+                    feature = std::fmax(feature, match);
+                }
+                score += feature * block[5].values[k * F + f];
+            }
+        scores.push_back(score);
+    }
+    return scores;
+}
+
+std::vector<double> gradients(cnn_scorer<double>& s) {
+    std::vector<double> g;
+    for (const auto& b : s.parameters()) g.insert(g.end(), b.gradients.begin(), b.gradients.end());
+    return g;
+}
+
+}  // namespace
+
+TEST_CASE("cnn_scorer: scores and gradients are those of the formula", "[cnn]") {
+    dice d(2);
+    for (const bool prompts : {false, true}) {
+        cnn_scorer<double> s = small_scorer();
+        for (const auto& b : s.parameters())
+            for (double& x : b.values) x += d.uniform(-0.2, 0.2);
+        relaxed_rows<double> x = random_rows(d, prompts);
+        std::vector<double> score(5), tokens(5), d_score(5);
+        for (double& c : d_score) c = d.uniform(-1, 1);
+        s.backward(s.forward(x, score), d_score);
+        CHECK(gap(score, by_formula(s, x)) < 1e-13);
+        const auto loss = [&] {
+            const auto now = by_formula(s, x);
+            double sum = 0;
+            for (std::size_t i = 0; i < 5; ++i) sum += now[i] * d_score[i];
+            return sum;
+        };
+        std::vector<double> expected, by_share;
+        for (const auto& b : s.parameters())
+            for (double& w : b.values) expected.push_back(slope(loss, w));
+        const auto got = gradients(s);
+        CHECK(gap(expected, got) < 1e-8);
+
+        s.input_cotangent(s.forward(x, score), d_score, x);
+        for (double& share : x.share) by_share.push_back(slope(loss, share));
+        CHECK(gap(by_share, x.d_share) < 1e-8);
+        CHECK(gap(got, gradients(s)) == 0);
+
+        relaxed_rows<double> one = one_hot(x.hard, V);
+        s.evaluate(x.hard, tokens);
+        CHECK(gap(tokens, by_formula(s, one)) < 1e-13);
+        s.discard();
+        s.backward(s.forward(x.hard, tokens), d_score);
+        const auto of_tokens = gradients(s);
+        s.discard();
+        s.backward(s.forward(one, score), d_score);
+        CHECK(gap(of_tokens, gradients(s)) < 1e-13);
+        CHECK(gap(tokens, score) < 1e-13);
+    }
+}
+
+TEST_CASE("cnn_scorer: the conformance kit finds nothing", "[cnn]") {
+    dice d(5);
+    cnn_scorer<double> s = small_scorer();
+    const token_batch<double> b = random_rows(d, true).hard;
+    const auto found = check_conformance_scorer(s, b);
+    INFO(to_string(found));
+    CHECK(found.ok());
+}
+
+TEST_CASE("cnn_scorer: learns to tell rows apart, and pathwise training runs on it", "[cnn]") {
+    lstm_policy<float> policy({.vocabulary = V, .embedding = E, .hidden = 8, .max_length = 4});
+    cnn_scorer<float> s({.vocabulary = V, .embedding = 8, .filters = 8});
+    token_batch<float> shown;
+    for (const std::vector<std::int32_t>& row : {std::vector<std::int32_t>{1, 2, 0}, {2, 1, 2, 0}})
+        shown.add(row, row_end::terminated);
+    demonstrations<token_batch<float>> experts(shown);
+    pathwise_trainer trainer(policy, s, experts);
+    pathwise_options o{.rounds = 100};
+    o.policy.learning_rate = 0;
+    o.discriminator.learning_rate = 1e-2;
+    o.discriminator_steps = 1;
+    CHECK(trainer.run(o).accuracy > 0.9);
+    o.policy.learning_rate = 1e-3;
+    CHECK(trainer.run(o).policy_steps == 1);
+}
+
+TEST_CASE("cnn_scorer: what is refused", "[cnn]") {
+    const auto refused = [](cnn_scorer_options o, const char* field) {
+        return rlgaf_test::refuses(o, "cnn_scorer_options", field);
+    };
+    CHECK(refused({}, "vocabulary"));
+    CHECK(refused({.vocabulary = 3, .embedding = 0}, "embedding"));
+    CHECK(refused({.vocabulary = 3, .filters = 0}, "filters"));
+    CHECK(refused({.vocabulary = 3, .widths = {}}, "widths"));
+    CHECK(refused({.vocabulary = 3, .widths = {2, 0}}, "widths"));
+
+    cnn_scorer<double> s = small_scorer();
+    std::vector<double> score(1), two(2);
+    token_batch<double> b, strange;
+    b.add(std::vector<std::int32_t>{1, 2}, row_end::truncated);
+    strange.add(std::vector<std::int32_t>{1, 5}, row_end::truncated);
+    CHECK_THROWS_AS(s.evaluate(b, two), shape_error);
+    CHECK_THROWS_AS(s.evaluate(strange, score), numeric_error);
+    auto tape = s.forward(b, score);
+    CHECK_THROWS_AS(s.backward(std::move(tape), two), shape_error);
+    s.backward(std::move(tape), score);
+    CHECK_THROWS_AS(s.backward(std::move(tape), score), shape_error);
+    relaxed_rows<double> x = one_hot(b, V);
+    auto of_tokens = s.forward(b, score);
+    CHECK_THROWS_AS(s.input_cotangent(std::move(of_tokens), score, x), shape_error);
+    x.vocabulary = 4;
+    CHECK_THROWS_AS(s.forward(x, score), shape_error);
+    std::vector<double> none;
+    s.evaluate({}, none);
+}
