@@ -13,6 +13,7 @@
 #include "rlgaf/models/lstm.hpp"
 #include "rlgaf/rlgaf.hpp"
 #include "support/frontier.hpp"
+#include "support/pathwise.hpp"
 #include "support/results.hpp"
 #include "support/rlhf.hpp"
 #include "support/words.hpp"
@@ -231,6 +232,14 @@ void run_seed(const settings& s, std::uint64_t seed, results& out, std::optional
         align_letters(method, aligned, base, data, letters, s, seed, log);
         record(method, aligned, seconds(), "");
     }
+    if (s.runs("gumbel")) {
+        fmt::print(
+            "\ngumbel: no policy gradient; the discriminator's gradient reaches the policy through relaxed letters\n");
+        start = now();
+        policy aligned = base.clone();
+        pathwise(aligned, base, data, letters, {.rounds = s.rounds, .seed = seed}, log);
+        record("gumbel", aligned, seconds(), "");
+    }
     if (s.runs("constant_reward")) {
         fmt::print("\nconstant_reward: a control\n");
         start = now();
@@ -274,10 +283,12 @@ int main(int argc, char** argv) {
     app.add_option("--discriminator-rate", s.discriminator_rate, "learning rate of the discriminator");
     app.add_option("--sft-rate", s.sft_rate, "learning rate of fine-tuning");
     app.add_option("--beta", s.beta, "KL to the base model, in the reward");
-    app.add_option("--method", s.methods,
-                   "rlgaf, rlgaf_warm, stepwise, rollouts, vine, constant_reward, rlhf: several with commas, or again")
+    app.add_option(
+           "--method", s.methods,
+           "rlgaf, rlgaf_warm, stepwise, rollouts, vine, gumbel, constant_reward, rlhf: several with commas, or again")
         ->delimiter(',')
-        ->check(CLI::IsMember({"rlgaf", "rlgaf_warm", "stepwise", "rollouts", "vine", "constant_reward", "rlhf"}))
+        ->check(
+            CLI::IsMember({"rlgaf", "rlgaf_warm", "stepwise", "rollouts", "vine", "gumbel", "constant_reward", "rlhf"}))
         ->capture_default_str();
     app.add_option("--comparisons", s.rlhf.comparisons, "rlhf: how often the lexicon compares two samples")
         ->check(CLI::Range(1, 10000000));

@@ -47,7 +47,7 @@ struct token_batch {
     std::vector<double> temperature;  ///< that the row was sampled at
     token_prompts prompt;             ///< no rows where the policy has no prompts
 
-    std::span<const std::int32_t> row(std::size_t i) const { return std::span(token).subspan(offset[i], length[i]); }
+    std::span<const std::int32_t> row(std::size_t i) const { return detail::span_of(token).subspan(offset[i], length[i]); }
 
     /// Adds one completion. Either every row has log-probs (a mask) or none has.
     /// Errors: shape_error.
@@ -81,17 +81,13 @@ struct token_batch {
     }
 
     friend std::size_t rows(const token_batch& b) { return b.length.size(); }
-    friend std::span<const std::uint32_t> lengths(const token_batch& b) { return b.length; }
-    friend std::span<const row_end> ends(const token_batch& b) { return b.end; }
+    friend std::span<const std::uint32_t> lengths(const token_batch& b) { return detail::span_of(b.length); }
+    friend std::span<const row_end> ends(const token_batch& b) { return detail::span_of(b.end); }
     friend ragged_view<const T> behaviour_log_prob(const token_batch& b) {
-        return b.log_prob.empty() ? ragged_view<const T>{} : ragged_view<const T>::packed(b.log_prob.data(), b.offset);
+        return b.log_prob.empty() ? ragged_view<const T>{} : b.packed(b.log_prob);
     }
-    friend mask_view mask(const token_batch& b) {
-        return b.mask.empty() ? mask_view{} : mask_view::packed(b.mask.data(), b.offset);
-    }
-    friend ragged_view<const std::int32_t> tokens(const token_batch& b) {
-        return ragged_view<const std::int32_t>::packed(b.token.data(), b.offset);
-    }
+    friend mask_view mask(const token_batch& b) { return b.mask.empty() ? mask_view{} : b.packed(b.mask); }
+    friend ragged_view<const std::int32_t> tokens(const token_batch& b) { return b.packed(b.token); }
 
     /// The picked rows, in that order; rows may repeat.
     friend token_batch select(const token_batch& b, std::span<const std::size_t> pick) {
@@ -99,9 +95,9 @@ struct token_batch {
         for (const std::size_t i : pick) {
             const std::size_t first = b.offset[i], n = b.length[i];
             out.add(b.row(i), b.end[i],
-                    b.log_prob.empty() ? std::span<const T>{} : std::span(b.log_prob).subspan(first, n),
+                    b.log_prob.empty() ? std::span<const T>{} : detail::span_of(b.log_prob).subspan(first, n),
                     b.temperature[i],
-                    b.mask.empty() ? std::span<const std::uint8_t>{} : std::span(b.mask).subspan(first, n));
+                    b.mask.empty() ? std::span<const std::uint8_t>{} : detail::span_of(b.mask).subspan(first, n));
         }
         if (rows(b.prompt) > 0) out.prompt = select(b.prompt, pick);
         return out;
@@ -150,9 +146,9 @@ struct token_batch {
                      short_text("row ", i, ", length ", n));
             const std::size_t first = b.offset[i];
             out.add(b.row(i).first(n), n < b.length[i] ? row_end::truncated : b.end[i],
-                    b.log_prob.empty() ? std::span<const T>{} : std::span(b.log_prob).subspan(first, n),
+                    b.log_prob.empty() ? std::span<const T>{} : detail::span_of(b.log_prob).subspan(first, n),
                     b.temperature[i],
-                    b.mask.empty() ? std::span<const std::uint8_t>{} : std::span(b.mask).subspan(first, n));
+                    b.mask.empty() ? std::span<const std::uint8_t>{} : detail::span_of(b.mask).subspan(first, n));
             if (rows(b.prompt) > 0) out.prompt.add(b.prompt.row(i));
         }
         return out;
@@ -178,6 +174,12 @@ struct token_batch {
         }
         return out;
     }
+
+private:
+    template <class U>
+    ragged_view<const U> packed(const std::vector<U>& x) const {
+        return ragged_view<const U>::packed(x.data(), detail::span_of(offset));
+    }
 };
 
 /// Demonstrations without prompts, drawn in shuffled passes: within a pass no row comes twice.
@@ -195,7 +197,7 @@ public:
         pick_.clear();
         while (pick_.size() < n) {
             if (next_ == order_.size()) {
-                shuffle(std::span(order_), {key.seed, 0}, ++pass_, stream::experts);
+                shuffle(detail::span_of(order_), {key.seed, 0}, ++pass_, stream::experts);
                 next_ = 0;
             }
             pick_.push_back(order_[next_++]);

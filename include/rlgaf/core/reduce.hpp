@@ -41,7 +41,7 @@ void for_each_token(const ragged_view<T>& shape, const mask_view& mask, F&& f) {
 class included_tokens {
 public:
     included_tokens(const mask_view& mask, std::size_t b) noexcept
-        : mask_(mask.empty() ? nullptr : mask.row(b).data()) {}
+        : mask_(mask.empty() ? nullptr : mask.data(b)) {}
     bool operator[](std::size_t t) const noexcept { return mask_ == nullptr || mask_[t] != 0; }
 
 private:

@@ -67,8 +67,8 @@ token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_view& mask, st
     const auto each = [&]<std::size_t... K>(std::index_sequence<K...>) {
         for (std::size_t b = 0; b < out.rows(); ++b) {
             const auto out_row = out.row(b);
-            const T* row[inputs] = {in.row(b).data()...};
-            const std::uint8_t* mask_row = mask.empty() ? nullptr : mask.row(b).data();
+            const T* row[inputs] = {in.data(b)...};
+            const std::uint8_t* mask_row = mask.empty() ? nullptr : mask.data(b);
             const T w = static_cast<T>(row_weight[b]);
             for (std::size_t first = 0; first < out_row.size(); first += block_tokens) {
                 const std::size_t n = out_row.size() - first < block_tokens ? out_row.size() - first : block_tokens;
@@ -122,8 +122,8 @@ token_sums<Sums> sum_tokens(const mask_view& mask, Formula&& formula, const ragg
     const auto each = [&]<std::size_t... K>(std::index_sequence<K...>) {
         for (std::size_t b = 0; b < first_in.rows(); ++b) {
             const std::size_t length = first_in.length(b);
-            const T* const row[inputs] = {first_in.row(b).data(), in.row(b).data()...};
-            const std::uint8_t* mask_row = mask.empty() ? nullptr : mask.row(b).data();
+            const T* const row[inputs] = {first_in.data(b), in.data(b)...};
+            const std::uint8_t* mask_row = mask.empty() ? nullptr : mask.data(b);
             for (std::size_t first = 0; first < length; first += block_tokens) {
                 const std::size_t n = length - first < block_tokens ? length - first : block_tokens;
                 const T* const x[inputs] = {row[K] + first...};

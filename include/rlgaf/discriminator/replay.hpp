@@ -1,5 +1,4 @@
 #pragma once
-#include <optional>
 #include <vector>
 
 #include "rlgaf/core/error.hpp"
@@ -50,16 +49,19 @@ public:
         const random_stream random(key, stream::replay);
         row_.resize(n);
         for (std::size_t i = 0; i < n; ++i) row_[i] = random.below(size_, static_cast<std::uint32_t>(i));
-        std::optional<Batch> out;
+        Batch out = select(kept_.front(), std::span<const std::size_t>{});
         std::size_t first = 0;
+        bool any = false;
         for (const Batch& part : kept_) {
             pick_.clear();
             for (const std::size_t r : row_)
                 if (r >= first && r < first + rows(part)) pick_.push_back(r - first);
             first += rows(part);
-            if (!pick_.empty()) out = out ? concat(*out, select(part, pick_)) : select(part, pick_);
+            if (pick_.empty()) continue;
+            out = any ? concat(out, select(part, pick_)) : select(part, pick_);
+            any = true;
         }
-        return out ? *out : select(kept_.front(), std::span<const std::size_t>{});
+        return out;
     }
 
 private:

@@ -42,7 +42,7 @@ struct shortcut_probe {
         detail::check_size(real.truncated.size(), real.length.size(), "shortcut_probe", "real.truncated");
         detail::check_size(fake.truncated.size(), fake.length.size(), "shortcut_probe", "fake.truncated");
         detail::check_size(real_of_fake.size(), fake.length.size(), "shortcut_probe", "real_of_fake");
-        s.real.resize(bins, 0.0), s.fake.resize(bins, 0.0);
+        s.real.resize(bins), s.fake.resize(bins);
         const auto score = [&](const side& rows, std::size_t i) {
             const std::size_t k = bin(rows, i);
             return std::log((s.real[k] + 0.5) / (s.fake[k] + 0.5));

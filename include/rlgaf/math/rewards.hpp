@@ -26,7 +26,8 @@ class rewards {
 public:
     /// Empties it and takes on the rows of a new step.
     void begin(std::span<const std::uint32_t> lengths) {
-        lengths_.assign(lengths.data(), lengths.data() + lengths.size());
+        lengths_.resize(lengths.size());
+        for (std::size_t b = 0; b < lengths.size(); ++b) lengths_[b] = lengths[b];
         used_ = 0;
         has_token_ = has_bootstrap_ = false;
     }

@@ -67,7 +67,7 @@ struct importance_weights {
                                                weigh(ratio, n, weight, all);
                                                for (std::size_t i = 0; i < n; ++i) factor[i] *= weight[i];
                                            } else {
-                                               const std::uint8_t* const in = terms.mask.row(b).data() + first;
+                                               const std::uint8_t* const in = terms.mask.data(b) + first;
                                                weigh(ratio, detail::count_included(in, n), weight, all);
                                                for (std::size_t i = 0, k = 0; i < n; ++i)
                                                    if (in[i]) factor[i] *= weight[k++];

@@ -39,7 +39,7 @@ sampling_mismatch measure_ratios(const ragged_view<const T>& old_log_prob,
     T size[block_tokens], square[block_tokens], square_minus_1[block_tokens], excess[block_tokens];
     for (std::size_t b = 0; b < old_log_prob.rows(); ++b) {
         const auto old_row = old_log_prob.row(b), behaviour_row = behaviour_log_prob.row(b);
-        const std::uint8_t* const in = mask.empty() ? nullptr : mask.row(b).data();
+        const std::uint8_t* const in = mask.empty() ? nullptr : mask.data(b);
         lane_sum old_sum, behaviour_sum;
         std::size_t tokens = 0;
         for (std::size_t first = 0; first < old_row.size(); first += block_tokens) {

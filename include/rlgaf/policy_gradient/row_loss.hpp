@@ -20,7 +20,7 @@ void check_row_terms(const policy_terms<T>& terms, std::span<const double> row_w
 template <class T>
 double held_log_ratio(const policy_terms<T>& terms, std::size_t b, T low, T high, lane_sum& kl) {
     const auto log_prob = terms.log_prob.row(b), old_log_prob = terms.old_log_prob.row(b);
-    const std::uint8_t* in = terms.mask.empty() ? nullptr : terms.mask.row(b).data();
+    const std::uint8_t* in = terms.mask.empty() ? nullptr : terms.mask.data(b);
     const T limit = static_cast<T>(log_ratio_limit);
     lane_sum sum;
     T apart[block_tokens], excess[block_tokens];
@@ -48,7 +48,7 @@ void add_to_row(const ragged_view<T>& d_log_prob, const mask_view& mask, std::si
         for (T& v : d) v += x;
         return;
     }
-    const std::uint8_t* in = mask.row(b).data();
+    const std::uint8_t* in = mask.data(b);
     for (std::size_t i = 0; i < d.size(); ++i) d[i] = in[i] != 0 ? d[i] + x : d[i];
 }
 
@@ -64,7 +64,7 @@ struct row_input {
 template <class T>
 row_input read_row(const policy_terms<T>& terms, std::size_t b) {
     const std::size_t length = terms.log_prob.length(b);
-    const std::size_t n = terms.mask.empty() ? length : count_included(terms.mask.row(b).data(), length);
+    const std::size_t n = terms.mask.empty() ? length : count_included(terms.mask.data(b), length);
     if (n == 0) return {};
     row_input row{.tokens = static_cast<double>(n)};
     row.factor = terms.token_factor.empty() ? row.tokens : masked_row_sum(terms.token_factor, terms.mask, b);

@@ -89,7 +89,7 @@ void broadcast_rows(std::span<const double> value, const mask_view& mask, const 
         if (mask.empty()) {
             for (T& x : row) x = v;
         } else {
-            const std::uint8_t* included = mask.row(b).data();
+            const std::uint8_t* included = mask.data(b);
             for (std::size_t t = 0; t < row.size(); ++t) row[t] = included[t] != 0 ? v : T{0};
         }
     }
@@ -103,7 +103,7 @@ void write_tokens(const ragged_view<T>& out, const mask_view& mask, std::size_t 
         for (std::size_t t = 0; t < row.size(); ++t) row[t] = static_cast<T>(f(t));
         return;
     }
-    const std::uint8_t* const in = mask.row(i).data();
+    const std::uint8_t* const in = mask.data(i);
     std::size_t k = 0;
     for (std::size_t t = 0; t < row.size(); ++t) row[t] = in[t] != 0 ? static_cast<T>(f(k++)) : T{0};
 }
@@ -119,7 +119,7 @@ advantage_stats finish_rows(std::span<const double> value, const mask_view& mask
     const auto for_each_row = [&](auto&& f) {
         for (std::size_t b = 0; b < out.rows(); ++b)
             f(static_cast<double>(static_cast<T>(value[b])),
-              static_cast<double>(mask.empty() ? out.length(b) : count_included(mask.row(b).data(), out.length(b))));
+              static_cast<double>(mask.empty() ? out.length(b) : count_included(mask.data(b), out.length(b))));
     };
     for_each_row([&](double v, double n) { stats.mean += n * v, tokens += n; });
     if (tokens > 0) stats.mean /= tokens;

@@ -57,10 +57,10 @@ policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const doubl
     for (T& v : taken) v = 1;
     for (std::size_t b = 0; b < terms.log_prob.rows(); ++b) {
         const auto d_row = d_log_prob.row(b);
-        const std::uint8_t* mask = terms.mask.empty() ? nullptr : terms.mask.row(b).data();
-        const T* factor = terms.token_factor.empty() ? nullptr : terms.token_factor.row(b).data();
-        row_pointers<T> row{terms.log_prob.row(b).data(), nullptr, terms.advantage.row(b).data()};
-        if (WithRatio) row.old_log_prob = terms.old_log_prob.row(b).data();
+        const std::uint8_t* mask = terms.mask.empty() ? nullptr : terms.mask.data(b);
+        const T* factor = terms.token_factor.empty() ? nullptr : terms.token_factor.data(b);
+        row_pointers<T> row{terms.log_prob.data(b), nullptr, terms.advantage.data(b)};
+        if (WithRatio) row.old_log_prob = terms.old_log_prob.data(b);
         const T w = static_cast<T>(row_weight[b]);
         if (!factor)
             for (T& v : weight) v = w;

@@ -65,7 +65,7 @@ struct aot {
             work.index.push_back(p);
         }
         const std::size_t n = work.index.size();
-        work.index.insert(work.index.end(), work.index.begin(), work.index.end());
+        for (std::size_t k = 0; k < n; ++k) work.index.push_back(work.index[k]);
         const std::span<std::size_t> both = detail::span_of(work.index), by_u = both.first(n), by_v = both.last(n);
         const auto sort = [](std::span<std::size_t> order, const std::vector<double>& by) {
             detail::heap_sort(order,

@@ -49,7 +49,7 @@ void add_score_reward(rewards<T>& out, std::size_t width, F&& f, const Scores&..
 template <class T>
 double unmasked_tokens(const shaping_terms<T>& terms, std::size_t i) {
     const std::size_t n = terms.log_prob.length(i);
-    return static_cast<double>(terms.mask.empty() ? n : count_included(terms.mask.row(i).data(), n));
+    return static_cast<double>(terms.mask.empty() ? n : count_included(terms.mask.data(i), n));
 }
 
 /// The outcome of this name. Errors: option_error if no earlier stage added it.

@@ -1,5 +1,4 @@
 #pragma once
-#include <optional>
 #include <tuple>
 
 #include "rlgaf/core/clock.hpp"

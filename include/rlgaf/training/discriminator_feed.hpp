@@ -21,25 +21,23 @@ public:
 
     /// Each sample's demonstration, once a sample.
     Batch real_of_samples() {
-        pick_.assign(matched.begin(), matched.end());
+        pick_.clear();
+        for (const std::uint32_t i : matched) pick_.push_back(i);
         return select(real, pick_);
     }
 
     /// Step k of the round: fresh samples drawn without repeats, then past ones, then beginnings.
     const step& next(const Batch& samples, const adversarial_options& options, rng_key key, std::size_t k) {
-        if (!past_fake_ || past_fake_->capacity() != options.replay_capacity ||
-            past_fake_->max_age() != options.replay_age) {
-            past_fake_.emplace(options.replay_capacity, options.replay_age);
-            past_real_.emplace(options.replay_capacity, options.replay_age);
-        }
+        if (past_fake_.capacity() != options.replay_capacity || past_fake_.max_age() != options.replay_age)
+            past_fake_ = past_real_ = replay_buffer<Batch>(options.replay_capacity, options.replay_age);
         const std::size_t n = rows(samples), wanted = options.discriminator_rows == 0 ? n : options.discriminator_rows;
         const std::size_t old_rows =
-            past_fake_->size() == 0 ? 0
+            past_fake_.size() == 0 ? 0
                                     : static_cast<std::size_t>(options.replay_fraction * static_cast<double>(wanted));
         const std::size_t fresh = wanted - old_rows < n ? wanted - old_rows : n;
         order_.resize(n);
-        count_up(std::span(order_));
-        shuffle(std::span(order_), key, k, stream::discriminator);
+        count_up(detail::span_of(order_));
+        shuffle(detail::span_of(order_), key, k, stream::discriminator);
 
         // The fresh samples' demonstrations, each once; then one demonstration for each past sample.
         step& s = step_;
@@ -55,13 +53,13 @@ public:
             }
             s.pairs.push_back(static_cast<std::uint32_t>(place));
         }
-        s.fake = select(samples, std::span<const std::size_t>(order_).first(fresh));
+        s.fake = select(samples, detail::span_of(order_).first(fresh));
         s.real = select(real, pick_);
         if (old_rows > 0) {
             const rng_key draw{key.seed ^ (k << 32), key.step};
             for (std::size_t i = 0; i < old_rows; ++i) s.pairs.push_back(static_cast<std::uint32_t>(pick_.size() + i));
-            s.fake = concat(s.fake, past_fake_->sample(old_rows, draw));
-            s.real = concat(s.real, past_real_->sample(old_rows, draw));
+            s.fake = concat(s.fake, past_fake_.sample(old_rows, draw));
+            s.real = concat(s.real, past_real_.sample(old_rows, draw));
         }
         if (options.beginnings > 0) add_beginnings(s, options.beginnings, key, k);
         return s;
@@ -69,8 +67,8 @@ public:
 
     /// The round is over: its samples become past ones.
     void remember(const Batch& samples) {
-        past_fake_->add(samples);
-        past_real_->add(real_of_samples());
+        past_fake_.add(samples);
+        past_real_.add(real_of_samples());
     }
 
 private:
@@ -100,7 +98,7 @@ private:
     }
 
     step step_;
-    std::optional<replay_buffer<Batch>> past_fake_, past_real_;
+    replay_buffer<Batch> past_fake_{0}, past_real_{0};
     std::vector<std::size_t> order_, pick_, place_;
     std::vector<prefix> real_cut_, fake_cut_;
 };

@@ -1,6 +1,4 @@
 #pragma once
-#include <optional>
-
 #include "rlgaf/backend/parameter_average.hpp"
 #include "rlgaf/training/trainer_parts.hpp"
 
@@ -30,8 +28,8 @@ public:
             no_component none;
             return *find_part<role::reference>(parts, none).component.policy;
         } else {
-            if (!clone_) clone_.emplace(policy.clone());
-            return *clone_;
+            if (clone_.empty()) clone_.push_back(policy.clone());
+            return clone_.front();
         }
     }
 
@@ -47,14 +45,14 @@ public:
                 [[maybe_unused]] std::size_t steps) {
         if constexpr (follows) {
             using block = parameter_block<typename P::scalar>;
-            const auto from = policy.parameters(), to = clone_->parameters();
+            const auto from = policy.parameters(), to = clone_.front().parameters();
             for (; steps > 0; --steps) sync(sync_, std::span<const block>(from), std::span<const block>(to));
         }
     }
 
 private:
     static constexpr bool follows = Needed && !has_role<role::reference, C...> && flat_parameters<P>;
-    std::optional<clone_type<P, Needed && !has_role<role::reference, C...>>> clone_;
+    std::vector<clone_type<P, Needed && !has_role<role::reference, C...>>> clone_;  // one at most
     reference_sync::state sync_;
 };
 

@@ -33,7 +33,8 @@ struct spectral_norm {
         void visit(Archive& a) {
             std::uint64_t n = of_block.size();
             a("matrices", n);
-            of_block.resize(n);
+            while (of_block.size() < n) of_block.emplace_back();
+            while (of_block.size() > n) of_block.pop_back();
             for (matrix& m : of_block) a("raw", m.raw), a("u", m.u), a("v", m.v), a("sigma", m.sigma);
         }
     };
@@ -95,7 +96,7 @@ private:
             const std::size_t columns = block.shape.back();
             if (columns == 0 || block.values.empty()) continue;
             if (m.v.size() != columns || m.u.size() * columns != block.values.size()) {
-                m = {};
+                m.raw.clear(), m.u.clear(), m.sigma = 0;
                 m.v.assign(columns, 0.0);
                 const random_stream random({0, 0}, stream::initialization, number);
                 for (std::size_t i = 0; i < block.values.size() / columns; ++i)
@@ -130,12 +131,13 @@ private:
         m.v.assign(columns, 0.0);
         for (std::size_t i = 0; i < m.raw.size(); ++i) m.v[i % columns] += m.raw[i] * m.u[i / columns];
         normalise(m.v);
-        const std::vector<double> before = m.u;
-        m.u.assign(m.u.size(), 0.0);
-        for (std::size_t i = 0; i < m.raw.size(); ++i) m.u[i / columns] += m.raw[i] * m.v[i % columns];
-        normalise(m.u);
+        std::vector<double> u;
+        u.assign(m.u.size(), 0.0);
+        for (std::size_t i = 0; i < m.raw.size(); ++i) u[i / columns] += m.raw[i] * m.v[i % columns];
+        normalise(u);
+        m.u.swap(u);
         measure(m);
-        if (!(m.sigma > 0)) m.u = before;  // of a matrix of zeros nothing is learnt
+        if (!(m.sigma > 0)) m.u.swap(u);  // of a matrix of zeros nothing is learnt
     }
     static void measure(state::matrix& m) {
         const std::size_t columns = m.v.size();

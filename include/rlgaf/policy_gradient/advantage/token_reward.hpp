@@ -40,7 +40,7 @@ double bootstrap_of(const reward_view<T>& reward, std::size_t i) {
 
 /// Unmasked tokens of row i.
 inline std::size_t token_count(std::size_t length, const mask_view& mask, std::size_t i) {
-    return mask.empty() ? length : count_included(mask.row(i).data(), length);
+    return mask.empty() ? length : count_included(mask.data(i), length);
 }
 template <class G>
 bool has_token(const ragged_view<G>& shape, const mask_view& mask, std::size_t i) {
@@ -110,7 +110,7 @@ double same_rewards(const advantage_terms<T>& terms, const ragged_view<T>& advan
 template <class T>
 std::size_t list_tokens(const ragged_view<const T>& x, const mask_view& mask, std::size_t i, double* out) {
     const auto row = x.row(i);
-    if (!mask.empty()) return pack_included(row.data(), mask.row(i).data(), row.size(), out);
+    if (!mask.empty()) return pack_included(row.data(), mask.data(i), row.size(), out);
     for (std::size_t t = 0; t < row.size(); ++t) out[t] = static_cast<double>(row[t]);
     return row.size();
 }
@@ -149,7 +149,7 @@ moments write_rows(const double* x, std::span<const std::size_t> count, bool whi
                    const mask_view& mask, const ragged_view<T>& out, double size) {
     std::size_t ends[] = {0, 0};
     for (const std::size_t n : count) ends[1] += n;
-    moments m = token_moments(ragged_view<const double>::packed(x, ends), {});
+    moments m = token_moments(ragged_view<const double>::packed(x, {ends, 2}), {});
     const double variance = kind == variance_kind::bessel ? m.variance() : m.biased_variance();
     const double mean = whiten ? m.mean : 0;
     const double scale = !whiten                                                         ? 1

@@ -8,8 +8,8 @@ namespace detail {
 template <class T>
 double add_between(const policy_terms<T>& terms, std::size_t b, T low, T high, T g, const ragged_view<T>& d_log_prob) {
     const auto log_prob = terms.log_prob.row(b), old_log_prob = terms.old_log_prob.row(b);
-    const std::uint8_t* in = terms.mask.empty() ? nullptr : terms.mask.row(b).data();
-    T* d = d_log_prob.row(b).data();
+    const std::uint8_t* in = terms.mask.empty() ? nullptr : terms.mask.data(b);
+    T* d = d_log_prob.data(b);
     T kept[block_tokens];
     lane_sum count;
     for (std::size_t first = 0; first < log_prob.size(); first += block_tokens) {
