@@ -18,6 +18,7 @@
 #include "rlgaf/core/random.hpp"
 #include "rlgaf/core/reduce.hpp"
 #include "rlgaf/core/scalar.hpp"
+#include "rlgaf/core/span_of.hpp"
 #include "rlgaf/core/text.hpp"
 #include "rlgaf/core/token_map.hpp"
 

@@ -61,7 +61,7 @@ std::vector<double> for_rows(const batch& group, row_number number) {
     for (std::size_t i = 0; i < rows(group); ++i) x.push_back(number(group.row(i)));
     return x;
 }
-by_token on_tokens(const batch& group, const std::vector<double>& row) {
+by_token spread_on_tokens(const batch& group, const std::vector<double>& row) {
     return for_tokens(group, [&](std::size_t i, std::size_t) { return row[i]; });
 }
 /// Rewards to go: the token's own, those of the later tokens, and what is paid at the end.
@@ -256,7 +256,7 @@ by_token advantage_to_go(const batch& group) {
 by_token advantage_of_rows(const batch& group) {
     std::vector<double> r = for_rows(group, reward_of);
     for (std::size_t i = 0; i < r.size(); ++i) r[i] -= baseline(i);
-    return on_tokens(group, r);
+    return spread_on_tokens(group, r);
 }
 
 /// A step of that loss, with advantage_to_go or, if pay_outcome is what is earned, advantage_of_rows.
@@ -437,7 +437,7 @@ TEST_CASE("estimators: pkpo, both forms, and max_second have the gradient of E[m
     }
     const auto by_deviation = [](const batch& group) {
         const std::vector<double> r = for_rows(group, reward_of);
-        return on_tokens(group, in_groups({1, r.size()}, r, [](const std::vector<double>& all, std::size_t self) {
+        return spread_on_tokens(group, in_groups({1, r.size()}, r, [](const std::vector<double>& all, std::size_t self) {
                              std::vector<double> sorted = all;
                              std::sort(sorted.begin(), sorted.end());
                              if (all[self] < sorted.back() || all_equal(all)) return 0.0;
@@ -467,7 +467,7 @@ TEST_CASE("estimators: pass_at_k meets the expectation of its definition over al
                     sum[i] += deviation > 1e-9 ? (earned - mean) / deviation : 0, sets[i] += 1;
             });
             for (std::size_t i = 0; i < sum.size(); ++i) sum[i] /= sets[i];
-            return on_tokens(group, sum);
+            return spread_on_tokens(group, sum);
         };
         if (k < 3) has_the_gradient_of(definition, {1, 3}, step_of(pass_at_k{.k = k}, earn), success_of);
         has_the_gradient_of(definition, {1, 4}, step_of(pass_at_k{.k = k}, earn, 1), success_of);
@@ -492,7 +492,7 @@ TEST_CASE("estimators: gpg and grpo by the batch meet their own expectations ove
                     scale ? in_groups(shape, r, by_deviation) : in_groups(shape, r, centred_in_group);
                 const double counted = counts(r);
                 for (double& v : a) v *= counted > 0 ? static_cast<double>(a.size()) / counted : 1;
-                return on_tokens(rows_now, a);
+                return spread_on_tokens(rows_now, a);
             },
             shape, step_of(gpg{.rescale = rescale, .scale = scale}, earn), success_of);
     };
@@ -515,7 +515,7 @@ TEST_CASE("estimators: gpg and grpo by the batch meet their own expectations ove
             const std::vector<double> r = for_rows(rows_now, success_of);
             std::vector<double> a = in_groups(shape, r, centred_in_group);
             for (double& v : a) v /= all_equal(r) ? 1 : deviation_of(r);
-            return on_tokens(rows_now, a);
+            return spread_on_tokens(rows_now, a);
         },
         shape, step_of(grpo{.scale = reward_scale::batch}, earn), success_of);
 }
@@ -623,7 +623,7 @@ TEST_CASE("estimators: bnpo meets its own expectation over two groups", "[traini
                 }
                 a.push_back((x[i] - q) * weight);
             }
-            return on_tokens(rows_now, a);
+            return spread_on_tokens(rows_now, a);
         };
         has_the_gradient_of(definition, shape, step_of(estimator, [&](trajectory& t) { pay_row(t, reward); }), reward);
     }
@@ -635,7 +635,7 @@ TEST_CASE("estimators: maligan meets its own expectation, and the experts' gradi
             std::vector<double> odds = for_rows(group, [](token_row row) { return std::exp(reward_of(row)); });
             const double n = static_cast<double>(odds.size()), sum = n * mean_of(odds);
             for (double& v : odds) v = v / sum - baseline / n;
-            return on_tokens(group, odds);
+            return spread_on_tokens(group, odds);
         };
     };
     for (const double baseline : {0.0, 0.4, 1.0})
@@ -676,7 +676,7 @@ TEST_CASE("estimators: rank_rescale meets its own expectation, for rows and for 
             const rank_rescale rows_only{.delta = 5, .subtract_mean = centre};
             has_the_gradient_of(
                 [&](const batch& group) {
-                    return on_tokens(group, in_groups({1, size}, for_rows(group, reward_of), value));
+                    return spread_on_tokens(group, in_groups({1, size}, for_rows(group, reward_of), value));
                 },
                 {1, size}, step_of(rows_only));
             for (const bool later : {true, false}) {
@@ -749,7 +749,7 @@ TEST_CASE("estimators: gdpo meets its own expectation over two groups and two re
         for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += 0.5 * second[i];
         const double deviation = deviation_of(sum);
         for (double& v : sum) v = deviation > 1e-9 ? v / deviation : 0;
-        return on_tokens(rows_now, sum);
+        return spread_on_tokens(rows_now, sum);
     };
     const earning earn = [](trajectory& t) { pay_outcome(t), pay_row(t, success_of); };
     has_the_gradient_of(definition, shape, step_of(gdpo{.weight = {1, 0.5}}, earn));

@@ -90,7 +90,8 @@ penalty_stats accumulate_penalty(S& scorer, const Batch& real, const Batch& fake
     std::vector<std::size_t> pick;
     if constexpr (between) {
         detail::check_matching(pairs, rows(real), rows(fake), "accumulate_penalty");
-        pick.assign(pairs.real_of_fake.begin(), pairs.real_of_fake.end());
+        pick.clear();
+        for (const std::uint32_t i : pairs.real_of_fake) pick.push_back(i);
     }
     const Batch chosen = between ? select(real, pick) : Batch{};
     const Batch& at = between ? chosen : Penalty::place == penalty_place::fake ? fake : real;

@@ -88,13 +88,13 @@ private:
         detail::check_size(rows(b), pairs, "pair_critic", "b");
         detail::check_size(numbers, 3 * pairs, "pair_critic", "score");
         batch out;
-        swapped_.resize(pairs);
+        swapped_.clear();
         for (std::size_t i = 0; i < pairs; ++i) {
-            swapped_[i] = second_first(a.row(i), b.row(i));
+            detail::append(swapped_, second_first(a.row(i), b.row(i)));
             const batch &first = swapped_[i] ? b : a, &second = swapped_[i] ? a : b;
             row_.clear();
             detail::append(row_, first.row(i));
-            row_.push_back(options_.separator);
+            detail::append(row_, options_.separator);
             detail::append(row_, second.row(i));
             out.add(row_, second.end[i]);
         }

@@ -12,19 +12,23 @@ void append(std::vector<T>& to, std::span<const T> from) {
     to.resize(before + from.size());
     for (std::size_t i = 0; i < from.size(); ++i) to[before + i] = from[i];
 }
+template <class T>
+void append(std::vector<T>& to, std::type_identity_t<T> one) {
+    to.push_back(one);
+}
 }  // namespace detail
 
 /// Prompts of tokens, one row each. Packed.
 struct token_prompts {
     std::vector<std::int32_t> token;
-    std::vector<std::size_t> offset = {0};
+    std::vector<std::size_t> offset = std::vector<std::size_t>(1);
 
     void add(std::span<const std::int32_t> prompt) {
         detail::append(token, prompt);
         offset.push_back(token.size());
     }
     std::span<const std::int32_t> row(std::size_t i) const {
-        return detail::span_of(token).subspan(offset[i], offset[i + 1] - offset[i]);
+        return {token.data() + offset[i], offset[i + 1] - offset[i]};
     }
 };
 inline std::size_t rows(const token_prompts& p) { return p.offset.size() - 1; }
@@ -41,13 +45,13 @@ struct token_batch {
     std::vector<std::int32_t> token;
     std::vector<T> log_prob;         ///< as sampled; empty for demonstrations
     std::vector<std::uint8_t> mask;  ///< 1: the policy's own action; empty: all are
-    std::vector<std::size_t> offset = {0};
+    std::vector<std::size_t> offset = std::vector<std::size_t>(1);
     std::vector<std::uint32_t> length;
     std::vector<row_end> end;
     std::vector<double> temperature;  ///< that the row was sampled at
     token_prompts prompt;             ///< no rows where the policy has no prompts
 
-    std::span<const std::int32_t> row(std::size_t i) const { return detail::span_of(token).subspan(offset[i], length[i]); }
+    std::span<const std::int32_t> row(std::size_t i) const { return {token.data() + offset[i], length[i]}; }
 
     /// Adds one completion. Either every row has log-probs (a mask) or none has.
     /// Errors: shape_error.
@@ -63,10 +67,10 @@ struct token_batch {
         detail::append(token, tokens);
         detail::append(log_prob, log_probs);
         detail::append(mask, masks);
-        offset.push_back(token.size());
-        length.push_back(static_cast<std::uint32_t>(tokens.size()));
-        end.push_back(how);
-        temperature.push_back(sampled_at);
+        detail::append(offset, token.size());
+        detail::append(length, static_cast<std::uint32_t>(tokens.size()));
+        detail::append(end, how);
+        detail::append(temperature, sampled_at);
     }
 
     /// Calls f(row, position, token before, token), all std::size_t, for every token in order; `start` is before the
@@ -92,14 +96,7 @@ struct token_batch {
     /// The picked rows, in that order; rows may repeat.
     friend token_batch select(const token_batch& b, std::span<const std::size_t> pick) {
         token_batch out;
-        for (const std::size_t i : pick) {
-            const std::size_t first = b.offset[i], n = b.length[i];
-            out.add(b.row(i), b.end[i],
-                    b.log_prob.empty() ? std::span<const T>{} : detail::span_of(b.log_prob).subspan(first, n),
-                    b.temperature[i],
-                    b.mask.empty() ? std::span<const std::uint8_t>{} : detail::span_of(b.mask).subspan(first, n));
-        }
-        if (rows(b.prompt) > 0) out.prompt = select(b.prompt, pick);
+        for (const std::size_t i : pick) out.add_row(b, i, b.length[i]);
         return out;
     }
 
@@ -144,12 +141,7 @@ struct token_batch {
             if (i >= rows(b) || n > b.length[i]) [[unlikely]]
                 fail(error_kind::shape, "prefixes(token_batch)", "cut", "a row of the batch and at most its length",
                      short_text("row ", i, ", length ", n));
-            const std::size_t first = b.offset[i];
-            out.add(b.row(i).first(n), n < b.length[i] ? row_end::truncated : b.end[i],
-                    b.log_prob.empty() ? std::span<const T>{} : detail::span_of(b.log_prob).subspan(first, n),
-                    b.temperature[i],
-                    b.mask.empty() ? std::span<const std::uint8_t>{} : detail::span_of(b.mask).subspan(first, n));
-            if (rows(b.prompt) > 0) out.prompt.add(b.prompt.row(i));
+            out.add_row(b, i, n);
         }
         return out;
     }
@@ -176,6 +168,15 @@ struct token_batch {
     }
 
 private:
+    /// The first n tokens of row i of b, and its prompt.
+    void add_row(const token_batch& b, std::size_t i, std::size_t n) {
+        const auto of_row = [&]<class U>(const std::vector<U>& x) {
+            return x.empty() ? std::span<const U>{} : std::span<const U>(x.data() + b.offset[i], n);
+        };
+        add(of_row(b.token), n < b.length[i] ? row_end::truncated : b.end[i], of_row(b.log_prob), b.temperature[i],
+            of_row(b.mask));
+        if (rows(b.prompt) > 0) prompt.add(b.prompt.row(i));
+    }
     template <class U>
     ragged_view<const U> packed(const std::vector<U>& x) const {
         return ragged_view<const U>::packed(x.data(), detail::span_of(offset));

@@ -6,20 +6,9 @@
 #include <vector>
 
 #include "rlgaf/core/error.hpp"
+#include "rlgaf/core/span_of.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
-
-namespace detail {
-/// std::span(x) without its concepts of ranges, which cost more to compile than what is done with the span.
-template <class T>
-std::span<T> span_of(std::vector<T>& x) noexcept {
-    return {x.data(), x.size()};
-}
-template <class T>
-std::span<const T> span_of(const std::vector<T>& x) noexcept {
-    return {x.data(), x.size()};
-}
-}  // namespace detail
 
 /// Per-token numbers of B rows with a length each; every row is contiguous. Refers to memory, owns nothing.
 ///
@@ -59,7 +48,7 @@ public:
         return offsets_ ? offsets_[b + 1] - offsets_[b] : lengths_[b];
     }
     constexpr T* data(std::size_t b) const noexcept { return data_ + (offsets_ ? offsets_[b] : b * stride_); }
-    std::span<T> row(std::size_t b) const noexcept { return {data(b), length(b)}; }
+    std::span<T> row(std::size_t b) const noexcept { return {data(b), length(b)}; }  // no constexpr: see detail::span_of
 
     /// Rows first .. first + count - 1 of the same memory.
     ragged_view slice(std::size_t first, std::size_t count) const noexcept {
@@ -117,7 +106,7 @@ public:
 
 private:
     std::vector<T> data_;
-    std::vector<std::size_t> offsets_ = {0};
+    std::vector<std::size_t> offsets_ = std::vector<std::size_t>(1);
 };
 
 namespace detail {

@@ -40,8 +40,7 @@ void for_each_token(const ragged_view<T>& shape, const mask_view& mask, F&& f) {
 /// Which tokens of one row the mask includes. For loops that keep their row pointers in registers.
 class included_tokens {
 public:
-    included_tokens(const mask_view& mask, std::size_t b) noexcept
-        : mask_(mask.empty() ? nullptr : mask.data(b)) {}
+    included_tokens(const mask_view& mask, std::size_t b) noexcept : mask_(mask.empty() ? nullptr : mask.data(b)) {}
     bool operator[](std::size_t t) const noexcept { return mask_ == nullptr || mask_[t] != 0; }
 
 private:

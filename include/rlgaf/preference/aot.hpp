@@ -66,7 +66,7 @@ struct aot {
         }
         const std::size_t n = work.index.size();
         for (std::size_t k = 0; k < n; ++k) work.index.push_back(work.index[k]);
-        const std::span<std::size_t> both = detail::span_of(work.index), by_u = both.first(n), by_v = both.last(n);
+        const std::span<std::size_t> by_u = detail::span_of(work.index, 0, n), by_v = detail::span_of(work.index, n, n);
         const auto sort = [](std::span<std::size_t> order, const std::vector<double>& by) {
             detail::heap_sort(order,
                               [&by](std::size_t i, std::size_t j) { return by[i] != by[j] ? by[i] < by[j] : i < j; });

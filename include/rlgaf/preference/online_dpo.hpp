@@ -33,8 +33,8 @@ struct online_dpo {
         pairs.clear();
         const std::size_t none = score.size();
         work.index.assign(2 * group.count, none);
-        const std::span<std::size_t> rows = detail::span_of(work.index);
-        const std::span<std::size_t> best = rows.first(group.count), worst = rows.last(group.count);
+        const std::span<std::size_t> best = detail::span_of(work.index, 0, group.count);
+        const std::span<std::size_t> worst = detail::span_of(work.index, group.count, group.count);
         for (std::size_t i = 0; i < score.size(); ++i) {
             const double s = static_cast<double>(score[i]);
             if (is_nan(&s)) continue;

@@ -18,6 +18,7 @@ public:
                   "rlgaf: every argument of pipeline must be a reward stage; wrap a callable of your own in "
                   "as_reward(\"name\", callable)");
 
+    pipeline() requires(sizeof...(Stages) > 0) = default;
     explicit pipeline(Stages... stages) : stages_(static_cast<Stages&&>(stages)...) {}
 
     struct state {

@@ -295,10 +295,10 @@ private:
     S& discriminator_;
     E& experts_;
     std::tuple<part<C>...> part_;
-    part<grpo> default_advantage_{grpo{}};
-    part<ppo_clip> default_loss_{ppo_clip{}};
-    part<bradley_terry> default_discriminator_loss_{bradley_terry{}};
-    part<logit_reward> default_reward_{logit_reward{}};
+    default_part<role::advantage, grpo, C...> default_advantage_;
+    default_part<role::policy_loss, ppo_clip, C...> default_loss_;
+    default_part<role::discriminator_loss, bradley_terry, C...> default_discriminator_loss_;
+    default_part<role::reward, logit_reward, C...> default_reward_;
     no_component no_part_{};
     reference_policy<P, with_reference, C...> reference_;
 

@@ -33,7 +33,7 @@ public:
         const std::size_t n = rows(samples), wanted = options.discriminator_rows == 0 ? n : options.discriminator_rows;
         const std::size_t old_rows =
             past_fake_.size() == 0 ? 0
-                                    : static_cast<std::size_t>(options.replay_fraction * static_cast<double>(wanted));
+                                   : static_cast<std::size_t>(options.replay_fraction * static_cast<double>(wanted));
         const std::size_t fresh = wanted - old_rows < n ? wanted - old_rows : n;
         order_.resize(n);
         count_up(detail::span_of(order_));
@@ -53,7 +53,7 @@ public:
             }
             s.pairs.push_back(static_cast<std::uint32_t>(place));
         }
-        s.fake = select(samples, detail::span_of(order_).first(fresh));
+        s.fake = select(samples, detail::span_of(order_, 0, fresh));
         s.real = select(real, pick_);
         if (old_rows > 0) {
             const rng_key draw{key.seed ^ (k << 32), key.step};

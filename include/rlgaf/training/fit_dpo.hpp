@@ -52,7 +52,7 @@ bool run_epochs(P& policy, const typename P::batch& batch, const ragged_view<con
         for (std::size_t first = 0; first < order.size(); first += options.pairs_per_step) {
             const std::size_t left = order.size() - first;
             taken.take(pairs, options.margin,
-                       span_of(order).subspan(first, options.pairs_per_step < left ? options.pairs_per_step : left));
+                       span_of(order, first, options.pairs_per_step < left ? options.pairs_per_step : left));
             step_options step = options.step;
             step.learning_rate *= options.learning_rate(report.round);
             const pair_report done =

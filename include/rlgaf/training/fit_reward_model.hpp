@@ -58,17 +58,18 @@ round_report fit_reward_model(S& scorer, const Batch& batch, std::span<const pre
         shuffle(detail::span_of(order), {options.seed, 0}, epoch);
         for (std::size_t first = 0; first < n; first += options.pairs_per_step) {
             const std::size_t size = options.pairs_per_step < n - first ? options.pairs_per_step : n - first;
-            taken.take(pairs, {}, detail::span_of(order).subspan(first, size));
+            taken.take(pairs, {}, detail::span_of(order, first, size));
             score.assign(taken.rows().size(), T{0});
             d_score.assign(taken.rows().size(), T{0});
 
             preference_stats stats;
             scorer.discard();  // what an error left behind
-            accumulate_gradient(scorer, select(batch, taken.rows()), std::span<T>(score), std::span<T>(d_score),
-                                options.micro_batch_rows, pick, [&] {
+            accumulate_gradient(scorer, select(batch, detail::span_of(taken.rows())), std::span<T>(score),
+                                std::span<T>(d_score), options.micro_batch_rows, pick, [&] {
                                     detail::check_finite(std::span<const T>(score), "fit_reward_model", "score");
-                                    stats = options.loss(reward_model_terms<T>{.score = score, .pairs = taken.pairs()},
-                                                         work, std::span<T>(d_score));
+                                    stats = options.loss(
+                                        reward_model_terms<T>{.score = score, .pairs = detail::span_of(taken.pairs())},
+                                        work, std::span<T>(d_score));
                                 });
             step_options step = options.step;
             step.learning_rate *= options.learning_rate(report.round);

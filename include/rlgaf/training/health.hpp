@@ -59,7 +59,7 @@ public:
     void knows(const Batch& demonstrations) {
         const auto rows_of = tokens(demonstrations);
         for (std::size_t i = 0; i < rows_of.rows(); ++i) known_.push_back(hash(rows_of.row(i)));
-        sort(known_);
+        detail::heap_sort(detail::span_of(known_), ascending);
     }
     const std::vector<raised>& alarms() const { return alarms_; }
     bool has(alarm a) const {
@@ -80,7 +80,7 @@ public:
                     bigrams_.push_back(hash(row.subspan(t, t + 1 < row.size() ? 2 : 1)));
                 recited += contains(known_, hash(row));
             }
-            sort(bigrams_);
+            detail::heap_sort(detail::span_of(bigrams_), ascending);
             std::size_t distinct = 0;
             for (std::size_t i = 0; i < bigrams_.size(); ++i) distinct += i == 0 || bigrams_[i] != bigrams_[i - 1];
             distinct_ = static_cast<double>(distinct);
@@ -90,7 +90,8 @@ public:
         }
     }
 
-    void on_round(const round_report& r) {
+    template <class Report = round_report>
+    void on_round(const Report& r) {
         ++rounds_;
         if (rounds_ <= first_rounds) {
             first_distinct_ += distinct_ / first_rounds;
@@ -116,8 +117,10 @@ public:
 
 private:
     static constexpr std::size_t first_rounds = 5;
+    static constexpr auto ascending = [](std::size_t a, std::size_t b) { return a < b; };
 
-    void sign(alarm a, bool seen, const round_report& r, std::size_t patience = 0) {
+    template <class Report>
+    void sign(alarm a, bool seen, const Report& r, std::size_t patience = 0) {
         std::size_t& lasted = lasted_[static_cast<std::size_t>(a)];
         lasted = seen ? lasted + 1 : 0;
         if (lasted < (patience == 0 ? options_.patience : patience) || has(a)) return;
@@ -132,9 +135,6 @@ private:
         std::uint64_t h = 0xcbf29ce484222325u;  // FNV-1a
         for (const std::int32_t token : row) h = (h ^ static_cast<std::uint32_t>(token)) * 0x100000001b3u;
         return h ^ h >> 29;
-    }
-    static void sort(std::vector<std::size_t>& x) {
-        detail::heap_sort(detail::span_of(x), [](std::size_t a, std::size_t b) { return a < b; });
     }
     static bool contains(const std::vector<std::size_t>& sorted, std::size_t h) {
         std::size_t first = 0, last = sorted.size();

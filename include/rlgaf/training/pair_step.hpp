@@ -34,9 +34,9 @@ public:
             if (!margin.empty()) margin_.push_back(margin[i]);
         }
     }
-    std::span<const std::size_t> rows() const { return span_of(rows_); }
-    std::span<const preference_pair> pairs() const { return span_of(pairs_); }  ///< numbered as in rows()
-    std::span<const double> margin() const { return span_of(margin_); }
+    const std::vector<std::size_t>& rows() const { return rows_; }
+    const std::vector<preference_pair>& pairs() const { return pairs_; }  ///< numbered as in rows()
+    const std::vector<double>& margin() const { return margin_; }
 
 private:
     static constexpr std::uint32_t nowhere = static_cast<std::uint32_t>(-1);
@@ -70,11 +70,11 @@ pair_report step_on_pairs(P& policy, const typename P::batch& batch,
                           const ragged_view<const typename P::scalar>& reference, const step_pairs& taken,
                           const Loss& loss, const step_options& step, std::size_t micro_batch_rows,
                           pair_scratch<typename P::scalar>& s, const char* function) {
-    const typename P::batch part = select(batch, taken.rows());
+    const typename P::batch part = select(batch, span_of(taken.rows()));
     const mask_view mask = mask_of(part);
     s.log_prob.assign(lengths(part));
     s.d_log_prob.assign(lengths(part));
-    gather(reference, taken.rows(), lengths(part), s.reference);
+    gather(reference, span_of(taken.rows()), lengths(part), s.reference);
     pair_report report;
     policy.discard();  // what an error left behind
     accumulate_gradient(policy, part, {.log_prob = s.log_prob.view()},
@@ -83,9 +83,9 @@ pair_report step_on_pairs(P& policy, const typename P::batch& batch,
                             check_finite(std::as_const(s.log_prob).view(), mask, function, "log_prob");
                             report.loss = loss({.log_prob = std::as_const(s.log_prob).view(),
                                                 .reference_log_prob = std::as_const(s.reference).view(),
-                                                .pairs = taken.pairs(),
+                                                .pairs = span_of(taken.pairs()),
                                                 .mask = mask,
-                                                .margin = taken.margin()},
+                                                .margin = span_of(taken.margin())},
                                                s.work, s.d_log_prob.view());
                         });
     report.step = policy.step(step);

@@ -26,10 +26,12 @@ struct pathwise_update_report {
 };
 
 namespace detail {
-/// Row j with row j.
-inline matching one_to_one(std::vector<std::uint32_t>& pairs, std::size_t n) {
-    pairs.resize(n);
-    count_up(std::span(pairs));
+/// Row j with row j; x keeps them.
+template <class P>
+matching one_to_one(pathwise_scratch<P>& x, std::size_t n) {
+    x.pairs.resize(n);
+    const std::span<std::uint32_t> pairs = span_of(x.pairs);
+    count_up(pairs);
     return {pairs};
 }
 template <class Loss>
@@ -55,7 +57,7 @@ pathwise_update_report update_relaxed_discriminator(S& scorer, const typename P:
     detail::check_finite(std::span<const T>(score), "update_relaxed_discriminator", "score");
     const discriminator_terms<T> terms{.real = score.first(half),
                                        .fake = score.subspan(half),
-                                       .pairs = detail::one_to_one(x.pairs, n),
+                                       .pairs = detail::one_to_one(x, n),
                                        .width = score_width(scorer)};
     pathwise_update_report report{
         .loss = detail::call_loss(loss, terms, x.work, d_score.first(half), d_score.subspan(half))};
@@ -93,7 +95,7 @@ pathwise_update_report update_pathwise(P& policy, S& scorer, const typename P::p
     const std::size_t compared = alone ? 0 : half;
     const discriminator_terms<T> exchanged{.real = score.subspan(half),
                                            .fake = score.first(compared),
-                                           .pairs = detail::one_to_one(x.pairs, alone ? 0 : n),
+                                           .pairs = detail::one_to_one(x, alone ? 0 : n),
                                            .width = score_width(scorer)};
     pathwise_update_report report{
         .loss = detail::call_loss(loss, exchanged, x.work, d_score.subspan(half), d_score.first(compared))};
@@ -204,7 +206,7 @@ private:
 
         double start = clock_seconds();
         for (std::size_t k = 0; k < options.discriminator_steps; ++k) {
-            count_up(std::span(id_), std::uint64_t{k} * options.rows);
+            count_up(detail::span_of(id_), std::uint64_t{k} * options.rows);
             (void)policy_.forward_relaxed({}, id_, relaxation, key, x_.samples);
             const pathwise_update_report done = judge(options, experts_.sample(options.rows, own_key(k)), own_key(k));
             report.discriminator_loss = done.loss.loss;
@@ -218,7 +220,7 @@ private:
         report.discriminator_seconds = clock_seconds() - start;
 
         start = clock_seconds();
-        count_up(std::span(id_), std::uint64_t{options.discriminator_steps} * options.rows);
+        count_up(detail::span_of(id_), std::uint64_t{options.discriminator_steps} * options.rows);
         if (number >= options.discriminator_warmup) {
             const std::size_t k = options.discriminator_steps;
             const pathwise_update_report done =
@@ -240,9 +242,9 @@ private:
     pathwise_update_report judge(const pathwise_options& options, const typename P::batch& real, rng_key key) {
         if (options.relaxed_discriminator)
             return update_relaxed_discriminator(discriminator_, real, options.discriminator, loss_, x_);
-        const discriminator_update_report done = update_discriminator(
-            discriminator_, real, hard_rows(x_.samples), detail::one_to_one(x_.pairs, options.rows),
-            {.step = options.discriminator}, loss_, hard_, key);
+        const discriminator_update_report done =
+            update_discriminator(discriminator_, real, hard_rows(x_.samples), detail::one_to_one(x_, options.rows),
+                                 {.step = options.discriminator}, loss_, hard_, key);
         return {done.loss, done.grad_norm, done.applied};
     }
 

@@ -45,15 +45,14 @@ struct ptx_component {
         const std::vector<double> weight(rows(batch), options.coefficient / tokens);
         std::vector<std::size_t> pick;
         double loss = 0;
-        accumulate_gradient(policy, batch, {.log_prob = log_prob.view()},
-                            {.d_log_prob = std::as_const(d_log_prob).view()}, micro_batch_rows, true, pick,
-                            [&](std::size_t first, std::size_t count) {
-                                loss += sft{}(std::as_const(log_prob).view().slice(first, count),
-                                              detail::slice_if_given(mask, first, count),
-                                              detail::span_of(weight).subspan(first, count),
-                                              d_log_prob.view().slice(first, count))
-                                            .loss;
-                            });
+        accumulate_gradient(
+            policy, batch, {.log_prob = log_prob.view()}, {.d_log_prob = std::as_const(d_log_prob).view()},
+            micro_batch_rows, true, pick, [&](std::size_t first, std::size_t count) {
+                loss += sft{}(std::as_const(log_prob).view().slice(first, count),
+                              detail::slice_if_given(mask, first, count), detail::span_of(weight).subspan(first, count),
+                              d_log_prob.view().slice(first, count))
+                            .loss;
+            });
         return loss;
     }
 };

@@ -59,7 +59,6 @@ public:
     const trajectories<P>& last_round() const { return round_; }
 
 private:
-    using default_reward = pipeline<logit_reward, adaptive_kl_penalty, missing_eos>;
     static constexpr bool with_reference =
         !has_role<role::reward, Components...> || (needs_reference<Components>() || ... || false);
 
@@ -139,9 +138,9 @@ private:
     S& reward_model_;
     C& critic_;
     std::tuple<part<Components>...> part_;
-    part<gae> default_advantage_{gae{}};
-    part<ppo_clip> default_loss_{ppo_clip{}};
-    part<default_reward> default_reward_{default_reward{logit_reward{}, adaptive_kl_penalty{}, missing_eos{}}};
+    default_part<role::advantage, gae, Components...> default_advantage_;
+    default_part<role::policy_loss, ppo_clip, Components...> default_loss_;
+    default_part<role::reward, pipeline<logit_reward, adaptive_kl_penalty, missing_eos>, Components...> default_reward_;
     reference_policy<P, with_reference, Components...> reference_;
     popart::state return_scale_;
 

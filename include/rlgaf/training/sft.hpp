@@ -55,8 +55,7 @@ round_report fine_tune(P& policy, const typename P::batch& demonstrations, const
         shuffle(detail::span_of(order), {options.seed, 0}, epoch);
         for (std::size_t first = 0; first < n; first += options.rows_per_step) {
             const std::size_t size = options.rows_per_step < n - first ? options.rows_per_step : n - first;
-            const typename P::batch batch =
-                select(demonstrations, detail::span_of(order).subspan(first, size));
+            const typename P::batch batch = select(demonstrations, detail::span_of(order, first, size));
             log_prob.assign(lengths(batch));
             d_log_prob.assign(lengths(batch));
             const mask_view mask = mask_of(batch);
@@ -72,10 +71,10 @@ round_report fine_tune(P& policy, const typename P::batch& demonstrations, const
             accumulate_gradient(
                 policy, batch, {.log_prob = log_prob.view()}, {.d_log_prob = std::as_const(d_log_prob).view()},
                 options.micro_batch_rows, true, picked, [&](std::size_t from, std::size_t rows_now) {
-                    const sft_stats s = options.loss(std::as_const(log_prob).view().slice(from, rows_now),
-                                                     detail::slice_if_given(mask, from, rows_now),
-                                                     detail::span_of(weight).subspan(from, rows_now),
-                                                     d_log_prob.view().slice(from, rows_now));
+                    const sft_stats s =
+                        options.loss(std::as_const(log_prob).view().slice(from, rows_now),
+                                     detail::slice_if_given(mask, from, rows_now),
+                                     detail::span_of(weight, from, rows_now), d_log_prob.view().slice(from, rows_now));
                     stats.loss += s.loss, stats.tokens += s.tokens;
                 });
             step_options step = options.step;

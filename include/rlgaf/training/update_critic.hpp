@@ -120,7 +120,7 @@ critic_update_report update_critic(C& critic, trajectories<P>& t, const critic_u
         if (parts > 1) shuffle(detail::span_of(order), key, epoch);
         for (std::size_t p = 0; p < parts; ++p) {
             const std::size_t first_row = p * n / parts, size = (p + 1) * n / parts - first_row;
-            const std::span<const std::size_t> pick(order.data() + first_row, size);
+            const std::span<const std::size_t> pick = detail::span_of(order, first_row, size);
             const typename P::batch subset = parts == 1 ? typename P::batch{} : select(t.batch, pick);
             const typename P::batch& batch = parts == 1 ? t.batch : subset;
             const mask_view part_mask = mask_of(batch);
@@ -143,13 +143,12 @@ critic_update_report update_critic(C& critic, trajectories<P>& t, const critic_u
                                        .returns = std::as_const(target_part).view(),
                                        .mask = part_mask};
             critic.discard();  // what an error left behind
-            accumulate_gradient(
-                critic, batch, value.view(), d_value.view(), options.micro_batch_rows, t.pick,
-                [&](std::size_t first, std::size_t rows_now) {
-                    report.loss.merge(options.loss(terms.slice(first, rows_now),
-                                                   detail::span_of(weight).subspan(first, rows_now),
-                                                   d_value.view().slice(first, rows_now)));
-                });
+            accumulate_gradient(critic, batch, value.view(), d_value.view(), options.micro_batch_rows, t.pick,
+                                [&](std::size_t first, std::size_t rows_now) {
+                                    report.loss.merge(options.loss(terms.slice(first, rows_now),
+                                                                   detail::span_of(weight, first, rows_now),
+                                                                   d_value.view().slice(first, rows_now)));
+                                });
             const step_report step = critic.step(options.step);
             report.grad_norm = step.grad_norm;
             report.steps += step.applied;

@@ -57,7 +57,8 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
         const std::size_t parts = options.minibatches < n ? options.minibatches : n;
         if (parts > 1) shuffle(detail::span_of(order), key, epoch);
         for (std::size_t p = 0; p < parts; ++p) {
-            const std::span<const std::size_t> pick(order.data() + p * n / parts, (p + 1) * n / parts - p * n / parts);
+            const std::size_t first_row = p * n / parts, last_row = (p + 1) * n / parts;
+            const std::span<const std::size_t> pick = detail::span_of(order, first_row, last_row - first_row);
             const typename P::batch& batch = m.take(t, std::as_const(advantages).view(), pick, options, with_entropy);
             const policy_terms<T>& terms = m.terms;
 

@@ -70,8 +70,7 @@ struct bnpo {
             constant += !is_nan(&s) && is_constant(s, 0);
         }
         for (double& v : a) v /= std::fmax(1, rewards);
-        return detail::finish_rows(detail::span_of(a), terms.mask, advantage,
-                                   filled > 0 ? constant / filled : 0);
+        return detail::finish_rows(detail::span_of(a), terms.mask, advantage, filled > 0 ? constant / filled : 0);
     }
 
 private:

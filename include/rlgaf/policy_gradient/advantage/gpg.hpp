@@ -66,8 +66,7 @@ struct gpg {
             else
                 work.a[i] *= alpha / (scale ? d + epsilon : 1);
         }
-        return detail::finish_rows(detail::span_of(work.a), terms.mask, advantage,
-                                   filled > 0 ? constant / filled : 0);
+        return detail::finish_rows(detail::span_of(work.a), terms.mask, advantage, filled > 0 ? constant / filled : 0);
     }
 };
 

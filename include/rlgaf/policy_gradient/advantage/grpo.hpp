@@ -52,7 +52,8 @@ struct grpo {
                 squares[g] = 0;
             }
         }
-        const double batch_deviation = moments_of(detail::span_of(work.c)).deviation();  // where a group varies, so do all rows
+        const double batch_deviation =
+            moments_of(detail::span_of(work.c)).deviation();  // where a group varies, so do all rows
         for (std::size_t i = 0; i < rows; ++i) {
             const double group_deviation = squares[terms.group.id[i]];
             const double deviation = scale == reward_scale::batch ? batch_deviation : group_deviation;
@@ -61,8 +62,7 @@ struct grpo {
             else if (scale != reward_scale::none)
                 work.a[i] /= deviation + epsilon;
         }
-        return detail::finish_rows(detail::span_of(work.a), terms.mask, advantage,
-                                   filled > 0 ? constant / filled : 0);
+        return detail::finish_rows(detail::span_of(work.a), terms.mask, advantage, filled > 0 ? constant / filled : 0);
     }
 };
 

@@ -29,8 +29,7 @@ struct opo {
         length.resize(rows);
         for (std::size_t i = 0; i < rows; ++i) {
             const std::size_t n = advantage.length(i);
-            length[i] =
-                static_cast<double>(terms.mask.empty() ? n : detail::count_included(terms.mask.data(i), n));
+            length[i] = static_cast<double>(terms.mask.empty() ? n : detail::count_included(terms.mask.data(i), n));
         }
         detail::for_each_row_reward(terms, [&](auto&& reward_of) {
             mean.assign(terms.group.count, 0.0);

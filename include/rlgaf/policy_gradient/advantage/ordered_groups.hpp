@@ -36,8 +36,8 @@ void for_each_ordered_group(const groups& group, workspace& work, group_tally& t
     for (std::size_t k = 0; k < rows; ++k) reward[k] = value[order[k]];
     for (std::size_t first = 0, last = 0; first < rows; first = last) {
         while (last < rows && group.id[order[last]] == group.id[order[first]]) ++last;
-        const std::span<const double> r(reward.data() + first, last - first);
-        const std::span<double> a(advantage.data() + first, last - first);
+        const std::span<const double> r = span_of(reward, first, last - first);
+        const std::span<double> a = span_of(advantage, first, last - first);
         const moments earned = moments_of(r);
         const double own = std::abs(earned.mean), size = scale.empty() ? own : scale[group.id[order[first]]];
         const bool constant = is_constant(earned.deviation(), std::fmin(own, size));
@@ -60,8 +60,9 @@ advantage_stats estimate_by_order(const advantage_terms<T>& terms, workspace& wo
                                   const char* function, F&& estimate) {
     check_advantage_terms(terms, advantage, function);
     center_rewards(terms, advantage.rows(), false, work);
-    work.a.assign(work.c.begin(), work.c.end());
-    work.d.assign(work.b.begin(), work.b.end());
+    work.d.resize(work.b.size());
+    for (std::size_t g = 0; g < work.b.size(); ++g) work.d[g] = work.b[g];
+    for (std::size_t i = 0; i < work.c.size(); ++i) work.a[i] = work.c[i];
     group_tally tally;
     for_each_ordered_group(terms.group, work, tally, estimate, span_of(work.d));
     return finish_rows(span_of(work.a), terms.mask, advantage, tally.share());

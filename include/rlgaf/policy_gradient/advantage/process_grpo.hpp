@@ -56,7 +56,7 @@ struct process_grpo {
             if (nothing) row[n - 1] = -middle;
             const auto squares = detail::sum_tokens<1>(
                 {}, [](double z) { return detail::token_numbers<1, double>{{z * z}}; },
-                ragged_view<const double>::packed(row, ends));
+                ragged_view<const double>::packed(row, detail::span_of(ends)));
             deviation[g] += squares.sum[0];
             row += n;
         }

@@ -35,8 +35,7 @@ struct rloo {
             constant += count[g] > 0 && is_constant(spread[g], work.b[g]);
         }
         detail::nan_to_zero(work.a);
-        return detail::finish_rows(detail::span_of(work.a), terms.mask, advantage,
-                                   filled > 0 ? constant / filled : 0);
+        return detail::finish_rows(detail::span_of(work.a), terms.mask, advantage, filled > 0 ? constant / filled : 0);
     }
 };
 

@@ -149,7 +149,7 @@ moments write_rows(const double* x, std::span<const std::size_t> count, bool whi
                    const mask_view& mask, const ragged_view<T>& out, double size) {
     std::size_t ends[] = {0, 0};
     for (const std::size_t n : count) ends[1] += n;
-    moments m = token_moments(ragged_view<const double>::packed(x, {ends, 2}), {});
+    moments m = token_moments(ragged_view<const double>::packed(x, span_of(ends)), {});
     const double variance = kind == variance_kind::bessel ? m.variance() : m.biased_variance();
     const double mean = whiten ? m.mean : 0;
     const double scale = !whiten                                                         ? 1

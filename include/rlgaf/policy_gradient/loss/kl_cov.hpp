@@ -60,7 +60,8 @@ private:
     template <class T>
     void pick(const policy_terms<T>& terms, workspace& work) const {
         detail::token_covariance(terms, work.a);
-        auto top = detail::largest_numbers(detail::span_of(work.a), detail::picked_count(fraction, work.a.size()), work.b);
+        auto top =
+            detail::largest_numbers(detail::span_of(work.a), detail::picked_count(fraction, work.a.size()), work.b);
         work.index.clear();
         const double* c = work.a.data();
         for_each_token(terms.log_prob, terms.mask, [&](std::size_t b, std::size_t t) {

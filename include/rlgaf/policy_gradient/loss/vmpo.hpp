@@ -64,15 +64,15 @@ struct vmpo {
         detail::check_finite(terms.advantage, terms.mask, "vmpo", "terms.advantage");
         if (memory.temperature == 0) memory.temperature = temperature;
         const double eta = memory.temperature;
-        work.a.clear();
+        work.a.clear(), work.b.clear();
         double whole = 0;
         for_each_token(terms.log_prob, terms.mask, [&](std::size_t b, std::size_t t) {
             work.a.push_back(static_cast<double>(terms.advantage.row(b)[t]));
+            work.b.push_back(work.a.back());
             whole += row_weight[b];
         });
         policy_loss_stats stats{.tokens = static_cast<double>(work.a.size())};
         if (work.a.empty()) return stats;
-        work.b.assign(work.a.begin(), work.a.end());
         const std::size_t picked = detail::picked_count(fraction, work.a.size());
         const double least = kth_smallest(detail::span_of(work.b), work.b.size() - picked);
 
