@@ -48,7 +48,7 @@ public:
         return offsets_ ? offsets_[b + 1] - offsets_[b] : lengths_[b];
     }
     constexpr T* data(std::size_t b) const noexcept { return data_ + (offsets_ ? offsets_[b] : b * stride_); }
-    std::span<T> row(std::size_t b) const noexcept { return {data(b), length(b)}; }  // no constexpr: see detail::span_of
+    std::span<T> row(std::size_t b) const noexcept { return {data(b), length(b)}; }
 
     /// Rows first .. first + count - 1 of the same memory.
     ragged_view slice(std::size_t first, std::size_t count) const noexcept {

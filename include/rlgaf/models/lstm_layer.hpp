@@ -513,6 +513,8 @@ void add_body_gradients(parameter_memory<T>& memory, const packed_body<T>& body,
         for (std::size_t q = 0; q < 4; ++q)
             for (std::size_t u = 0; u < n.hidden; ++u) to[q * n.hidden + u] += from[q * hidden + u];
     };
+    threads =
+        std::clamp<std::size_t>(w.parts() * 4 * n.hidden * n.hidden / 200000, 1, threads);  // else not worth a thread
     for_each_part(threads, [&](std::size_t part) {
         for (std::size_t p = 0; p < w.parts(); ++p)
             for (std::size_t k = n.hidden * part / threads; k < n.hidden * (part + 1) / threads; ++k)

@@ -76,7 +76,7 @@ public:
         soft_.need(count * most_ * vocabulary);
         prompts_ = &prompts;
         if (reads_shares(o)) mixed_.assign(w.table, w.body.size());
-        begin_parts(count);
+        begin_parts(count, w.body.size());
         for_each_part(parts_.size(), [&](std::size_t p) { sample(w, parts_[p], id, o, key); });
 
         relaxed_tape<T> tape;
@@ -107,7 +107,7 @@ public:
         mixed_.assign(w.table, n);
         T* const mixed = mixed_inputs_.need(mixed_.stride() * tape.hard.token.size());
         if (reads_shares(tape.options)) mixed_.mix(tape.soft.data(), tape.hard.token.size(), mixed);
-        begin_parts(rows(tape.hard));
+        begin_parts(rows(tape.hard), n);
         for_each_part(parts_.size(), [&](std::size_t p) { part_backward(w, parts_[p], tape, d_share); });
         for (part& p : parts_) {
             p.lstm.add_gradients(memory);
@@ -155,8 +155,10 @@ private:
         return t == 0 ? static_cast<std::int32_t>(vocabulary) : prompts_->row(i)[t - 1];
     }
 
-    void begin_parts(std::size_t count) {
-        const std::size_t n = std::clamp<std::size_t>(count / 8, 1, threads());
+    /// A part is worth a thread from about ten microseconds on.
+    void begin_parts(std::size_t count, const sizes& size) {
+        const std::size_t worth = count * size.hidden * (4 * size.hidden + size.vocabulary) / 2000000;
+        const std::size_t n = std::clamp<std::size_t>(worth, 1, threads());
         parts_.resize(n);
         for (std::size_t p = 0; p < n; ++p) {
             parts_[p].first = count * p / n;

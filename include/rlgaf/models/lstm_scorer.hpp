@@ -290,7 +290,7 @@ private:
     }
     template <class F>
     static void for_each_row(std::size_t n, F&& f) {
-        const std::size_t parts = detail::lstm::threads();
+        const std::size_t parts = std::clamp<std::size_t>(n / 32, 1, detail::lstm::threads());
         detail::lstm::for_each_part(parts, [&](std::size_t part) {
             for (std::size_t i = n * part / parts; i < n * (part + 1) / parts; ++i) f(i);
         });

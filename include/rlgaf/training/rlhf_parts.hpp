@@ -1,6 +1,7 @@
 #pragma once
 #include <tuple>
 
+#include "rlgaf/backend/check.hpp"
 #include "rlgaf/backend/critic.hpp"
 #include "rlgaf/reward_shaping/adaptive_kl_penalty.hpp"
 #include "rlgaf/reward_shaping/kl_step_penalty.hpp"

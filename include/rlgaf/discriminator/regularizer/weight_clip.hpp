@@ -1,5 +1,6 @@
 #pragma once
 #include "rlgaf/core/component.hpp"
+#include "rlgaf/core/error.hpp"
 #include "rlgaf/core/scalar.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
