@@ -68,6 +68,11 @@ void add_credit(std::vector<variant>& all) {
                        lstm_scorer_options o = s.judge_options();
                        o.outputs = 6;
                        judge scorer(s.base, o);
+                       // gates and features that all begin at 0 would stay there
+                       const auto head = scorer.parameters()[4].values;
+                       const rlgaf::random_stream random({o.seed, 1}, rlgaf::stream::user);
+                       for (std::uint32_t i = 0; i < head.size(); ++i)
+                           if (i % 6 != 0) head[i] = static_cast<float>(0.05 * random.normal(i));
                        train_against(s, scorer, default_advantage(), batch_deviation{bce{.smooth_real = 0.2}},
                                      reward_of(deviation_reward{}));
                    }});

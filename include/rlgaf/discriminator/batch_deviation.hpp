@@ -15,7 +15,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// At kinks: a feature with equal rows (to 1e-12 of their mean) has deviation 0 and no derivative.
 /// Degenerate: one row: m = 0, and s' is the score. No rows: nothing.
 /// Errors:  shape_error; those of the inner loss. No allocation in steady state.
-/// Needs:   rewards from deviation_reward, over batches about as large as those trained on: large ones deviate more.
+/// Needs:   gates or features that do not all begin at 0, where neither has a gradient; rewards from deviation_reward, over
+///          batches about as large as those trained on: large ones deviate more.
 /// Source:  Karras et al. 2017, arXiv 1710.10196, section 3. There m is one more feature map, with 1e-8 under its root;
 ///          here a scorer that cannot see its batch gives the gate that m is multiplied by.
 template <class Loss>

@@ -15,10 +15,9 @@ namespace rlgaf::inline RLGAF_ABI {
 /// A component together with its memory: `part advantage{grpo{.group_size = 8}};`
 template <component C>
 struct part {
-    C component{};
+    C component;
     state_of<C> memory{};
 
-    part() = default;
     explicit part(C c) : component(static_cast<C&&>(c)) {}
     template <class... Args>
     decltype(auto) operator()(Args&&... args) {

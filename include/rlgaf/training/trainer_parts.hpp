@@ -84,18 +84,14 @@ constexpr bool has_role = count_role<Role, C...> > 0;
 
 struct no_component {};
 
+/// What a trainer keeps for a role, in case that it was given no component for it.
 template <class Role, class Default, class... C>
-struct default_part_of {
-    using type = part<Default>;
+struct default_part : part<Default> {
+    default_part() : part<Default>(Default{}) {}
 };
 template <class Role, class Default, class... C>
     requires has_role<Role, C...>
-struct default_part_of<Role, Default, C...> {
-    using type = no_component;
-};
-/// What a trainer keeps for a role, in case that it was given no component for it.
-template <class Role, class Default, class... C>
-using default_part = typename default_part_of<Role, Default, C...>::type;
+struct default_part<Role, Default, C...> {};
 
 /// The part of that role, or the given default.
 template <class Role, class Default, class... C>
