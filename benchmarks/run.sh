@@ -9,7 +9,7 @@ if [[ $# -gt 0 && $1 == --* && $1 != --help && -n $first ]]; then
 fi
 name=${1:-${first:---help}}
 [[ $# -gt 0 ]] && shift
-if grep -qs 'dict' "$root/benchmarks/$name.cpp"; then
+if grep -qsE 'dict|load_words' "$root/benchmarks/$name.cpp"; then
     want_packages "a built-in generator of invented languages takes the place of word lists" \
         wamerican wfrench wngerman wspanish witalian
 fi

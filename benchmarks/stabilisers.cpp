@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "rlgaf/io/atomic_file.hpp"
 #include "rlgaf/io/chart.hpp"

@@ -6,6 +6,7 @@ source=$1 compiler=$3
 shift 3
 for file in "$source"/benchmarks/*.cpp "$source"/benchmarks/support/*.cpp; do
     "$compiler" -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
-        -I "$source/include" -I "$source/benchmarks" -I "$source/examples" "$@" "$file"
+        "-DRLGAF_BENCHMARKS_DIR=\"$source/benchmarks\"" -I "$source/include" -I "$source/benchmarks" -I "$source/examples" \
+        "$@" "$file"
     echo "$(basename "$file") compiles"
 done
