@@ -8,6 +8,14 @@ template <class Map>
 variant with_map(const char* name, Map map) {
     return {"reward", name, [map](setting& s) { train(s, default_advantage(), default_loss(), reward_of(map)); }};
 }
+/// Random head weights for the columns from `first` on; a judge made of a policy begins with zeros.
+void tell_apart(judge& scorer, const rlgaf::lstm_scorer_options& o, std::size_t first) {
+    const rlgaf::random_stream random({o.seed, 1}, rlgaf::stream::user);
+    for (const auto& block : scorer.parameters())
+        if (block.name == rlgaf::chars("head"))
+            for (std::uint32_t i = 0; i < block.values.size(); ++i)
+                if (i % o.outputs >= first) block.values[i] = static_cast<float>(0.05 * random.normal(i));
+}
 }  // namespace
 
 void add_rewards(std::vector<variant>& all) {
@@ -61,6 +69,7 @@ void add_credit(std::vector<variant>& all) {
                        o.outputs = 4;
                        o.dropout = 0.2;
                        judge scorer(s.base, o);
+                       tell_apart(scorer, o, 0);  // heads that begin alike would stay alike
                        train_against(s, scorer, default_advantage(), per_column{bce{.smooth_real = 0.2}},
                                      reward_of(ensemble_reward{}));
                    }});
@@ -68,11 +77,7 @@ void add_credit(std::vector<variant>& all) {
                        lstm_scorer_options o = s.judge_options();
                        o.outputs = 6;
                        judge scorer(s.base, o);
-                       // gates and features that all begin at 0 would stay there
-                       const auto head = scorer.parameters()[4].values;
-                       const rlgaf::random_stream random({o.seed, 1}, rlgaf::stream::user);
-                       for (std::uint32_t i = 0; i < head.size(); ++i)
-                           if (i % 6 != 0) head[i] = static_cast<float>(0.05 * random.normal(i));
+                       tell_apart(scorer, o, 1);  // gates and features that all begin at 0 would stay there
                        train_against(s, scorer, default_advantage(), batch_deviation{bce{.smooth_real = 0.2}},
                                      reward_of(deviation_reward{}));
                    }});
