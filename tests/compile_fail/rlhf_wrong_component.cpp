@@ -1,5 +1,5 @@
-// expect: rlgaf: rlhf_trainer takes an advantage estimator, a policy loss, regularisers, token factors, a reward,
-// frozen_reference and prompts_from; wrap a callable of your own in as_reward, as_advantage or as_policy_loss
+// expect: rlgaf: with a true_reward or no_experts there is no discriminator that learns, for a gate, a discriminator
+// loss, held-out experts or rewards relative to demonstrations to act on
 #define COMPONENTS \
     rlgaf::bradley_terry {}
 #include "complete_rlhf.hpp"

@@ -1,4 +1,4 @@
-// expect: rlgaf: adversarial_trainer has no critic, whose values this advantage estimator reads; rlhf_trainer has one, and the roles of training/roles.hpp can be driven by hand
+// expect: rlgaf: this advantage estimator reads the values of a critic; add with_critic(critic)
 #define COMPONENTS \
     rlgaf::gae {}
 #include "complete_trainer.hpp"

@@ -28,6 +28,7 @@ struct reference {};           ///< the policy that KL is measured against
 struct held_out {};            ///< demonstrations that the discriminator never trains on
 struct score_reference {};     ///< rows that the discriminator scores every round, to see its scale move
 struct prompt_source {};       ///< what the policy is asked
+struct critic {};              ///< learns what rows are worth from here on
 }  // namespace role
 
 template <class C>

@@ -1,5 +1,7 @@
 #pragma once
+#include "rlgaf/backend/parameter_average.hpp"
 #include "rlgaf/math/schedule.hpp"
+#include "rlgaf/training/update_critic.hpp"
 #include "rlgaf/training/update_discriminator.hpp"
 #include "rlgaf/training/update_policy.hpp"
 
@@ -30,11 +32,19 @@ struct adversarial_options {
     double beginnings =
         0;  ///< >= 0: so many beginnings of rows, cut at random, join a discriminator step for each sample
     std::size_t score_passes = 0;  ///< 0: rewards without dropout; else the mean of so many passes with it
+    critic_update_options critic{.epochs = 4, .minibatches = 4};  ///< of with_critic
+    schedule critic_rate{};         ///< multiplies critic.step.learning_rate, by round of this call
+    std::size_t critic_warmup = 5;  ///< with a critic: first rounds of the trainer in which the policy does not train
+    bool sync_reference = false;    ///< the reference follows the policy (TR-DPO); not with frozen_reference
+    reference_sync reference{};     ///< how, by optimiser steps of the policy
 
     void check() const {
         policy.check();
         discriminator.check();
+        critic.check();
+        reference.check();
         policy_rate.check();
+        critic_rate.check();
         discriminator_rate.check();
         const auto check = [](bool ok, const char* field, const char* range, double value) {
             detail::check_option(ok, "adversarial_options", field, range, value);

@@ -1,13 +1,13 @@
 #pragma once
 #include "rlgaf/backend/check.hpp"
-#include "rlgaf/training/trainer_parts.hpp"
+#include "rlgaf/training/critic_part.hpp"
 
-/// The sentences for what adversarial_trainer cannot work with.
+/// The sentences for what adversarial_trainer and rlhf_trainer cannot work with.
 namespace rlgaf::inline RLGAF_ABI::detail {
 
 template <class P, class S, class E, class... C>
 constexpr bool experts_fit() {
-    if constexpr (is_true_reward<std::remove_const_t<S>>)
+    if constexpr (only_scores<S, E>)
         return true;
     else if constexpr (has_role<role::prompt_source, C...>)
         return expert_answers<E, P>;
@@ -15,10 +15,6 @@ constexpr bool experts_fit() {
         return expert_source<E, typename P::batch>;
 }
 
-template <class C>
-constexpr bool reads_values = requires {
-    C::needs_value;
-};
 template <class C>
 constexpr bool reads_greedy_rewards = requires {
     C::needs_greedy_reward;
@@ -62,7 +58,7 @@ constexpr bool moves_what_it_reads() {
 }
 
 /// One sentence for the first thing that does not fit.
-template <class P, class S, class E, class... C>
+template <class Defaults, class P, class S, class E, class... C>
 consteval bool check_trainer() {
     if constexpr (!check_policy<P>())
         return false;
@@ -73,11 +69,17 @@ consteval bool check_trainer() {
                        !judges<judged_in_trainer<C...>(), S, typename P::batch>)
         return check_judge<judged_in_trainer<C...>(), S, typename P::batch>();
     else if constexpr (!same_scalar<P, S>()) {
-        static_assert(same_scalar<P, S>(), "rlgaf: policy and discriminator must have the same scalar type");
+        static_assert(same_scalar<P, S>(),
+                      "rlgaf: policy and discriminator (or reward model) must have the same scalar type");
+        return false;
+    } else if constexpr (!(critic_fits<P, C> && ... && true)) {
+        return (check_critic_part<P, C>() && ...);
+    } else if constexpr (!(critic_scalar<P, C> && ... && true)) {
+        static_assert((critic_scalar<P, C> && ... && true), "rlgaf: policy and critic must have the same scalar type");
         return false;
     } else if constexpr (!(component<C> && ...)) {
         static_assert((component<C> && ...),
-                      "rlgaf: an argument of adversarial_trainer is not a component; wrap a callable of your own in "
+                      "rlgaf: an argument of the trainer is not a component; wrap a callable of your own in "
                       "as_reward, as_advantage, as_policy_loss or as_discriminator_loss");
         return false;
     } else {
@@ -90,18 +92,18 @@ consteval bool check_trainer() {
                        fixed = count_role<role::score_reference, C...> <= 1,
                        noise = count_role<role::input_noise, C...> <= 1, credit = count_role<role::credit, C...> <= 1,
                        probe = count_role<role::probe, C...> <= 1, prompts = count_role<role::prompt_source, C...> <= 1;
-        static_assert(advantage, "rlgaf: adversarial_trainer was given two advantage estimators; it takes one");
-        static_assert(loss, "rlgaf: adversarial_trainer was given two policy losses; it takes one");
-        static_assert(reward, "rlgaf: adversarial_trainer was given two rewards; put stages into one pipeline{...}");
-        static_assert(discriminator, "rlgaf: adversarial_trainer was given two discriminator losses; it takes one");
-        static_assert(gate, "rlgaf: adversarial_trainer was given two gates; it takes one");
-        static_assert(reference_once, "rlgaf: adversarial_trainer was given two frozen references; it takes one");
-        static_assert(held_out, "rlgaf: adversarial_trainer was given two sets of held-out experts; it takes one");
-        static_assert(prompts, "rlgaf: adversarial_trainer was given two sources of prompts; it takes one");
-        static_assert(fixed, "rlgaf: adversarial_trainer was given two sets of fixed rows; it takes one");
-        static_assert(noise, "rlgaf: adversarial_trainer was given two kinds of noise; it takes one");
-        static_assert(credit, "rlgaf: adversarial_trainer was given two kinds of rollouts; it takes one");
-        static_assert(probe, "rlgaf: adversarial_trainer was given two probes; it takes one");
+        static_assert(advantage, "rlgaf: a trainer was given two advantage estimators; it takes one");
+        static_assert(loss, "rlgaf: a trainer was given two policy losses; it takes one");
+        static_assert(reward, "rlgaf: a trainer was given two rewards; put stages into one pipeline{...}");
+        static_assert(discriminator, "rlgaf: a trainer was given two discriminator losses; it takes one");
+        static_assert(gate, "rlgaf: a trainer was given two gates; it takes one");
+        static_assert(reference_once, "rlgaf: a trainer was given two frozen references; it takes one");
+        static_assert(held_out, "rlgaf: a trainer was given two sets of held-out experts; it takes one");
+        static_assert(prompts, "rlgaf: a trainer was given two sources of prompts; it takes one");
+        static_assert(fixed, "rlgaf: a trainer was given two sets of fixed rows; it takes one");
+        static_assert(noise, "rlgaf: a trainer was given two kinds of noise; it takes one");
+        static_assert(credit, "rlgaf: a trainer was given two kinds of rollouts; it takes one");
+        static_assert(probe, "rlgaf: a trainer was given two probes; it takes one");
         constexpr bool moves = !(component_of<C, role::input_penalty> || ... || false) || moves_what_it_reads<P, S>();
         static_assert(moves,
                       "rlgaf: r1 and the other input penalties need a scorer that perturbs_inputs: noise, towards, "
@@ -138,15 +140,14 @@ consteval bool check_trainer() {
         constexpr bool fixed_given = !(needs_fixed_score<C>() || ... || false) || has_role<role::score_reference, C...>;
         static_assert(fixed_given, "rlgaf: a reward stage reads the scores of fixed rows; add fixed_rows(batch)");
         constexpr bool with_discriminator =
-            !is_true_reward<std::remove_const_t<S>> ||
-            !(has_role<role::gate, C...> || has_role<role::discriminator_loss, C...> ||
-              has_role<role::held_out, C...> || has_role<role::discriminator_regularizer, C...> ||
-              has_role<role::input_penalty, C...> || has_role<role::weight_constraint, C...> ||
-              has_role<role::input_noise, C...> || has_role<role::score_reference, C...> ||
-              has_role<role::probe, C...>);
+            !only_scores<S, E> || !(has_role<role::gate, C...> || has_role<role::discriminator_loss, C...> ||
+                                    has_role<role::held_out, C...> || has_role<role::discriminator_regularizer, C...> ||
+                                    has_role<role::input_penalty, C...> || has_role<role::weight_constraint, C...> ||
+                                    has_role<role::input_noise, C...> || has_role<role::probe, C...> ||
+                                    (needs_expert_score<C>() || ... || false));
         static_assert(with_discriminator,
-                      "rlgaf: with a true_reward there is no discriminator for a gate, a discriminator loss or "
-                      "held-out experts to act on");
+                      "rlgaf: with a true_reward or no_experts there is no discriminator that learns, for a gate, a "
+                      "discriminator loss, held-out experts or rewards relative to demonstrations to act on");
         constexpr bool comparable = !(has_role<role::held_out, C...> && has_role<role::prompt_source, C...>);
         static_assert(comparable,
                       "rlgaf: held_out_experts compares scores across rows, which means nothing between "
@@ -155,16 +156,22 @@ consteval bool check_trainer() {
         static_assert(experts,
                       "rlgaf: the experts need `batch sample(std::size_t n, rlgaf::rng_key)`, or with prompts_from "
                       "`batch answers(const prompts&, rlgaf::rng_key)` (rlgaf::demonstrations{batch} does the first)");
-        constexpr bool reference =
-            !(needs_reference<C>() || ... || false) || has_role<role::reference, C...> || clonable<P>;
+        constexpr bool reference = !((needs_reference<C>() || ... || false) ||
+                                     (!has_role<role::reward, C...> && needs_reference<typename Defaults::reward>())) ||
+                                   has_role<role::reference, C...> || clonable<P>;
         static_assert(reference,
                       "rlgaf: a component measures KL to a reference policy; add frozen_reference(policy) or "
                       "give the policy `clone() const`");
-        constexpr bool without_values = !(reads_values<C> || ... || false);
-        static_assert(
-            without_values,
-            "rlgaf: adversarial_trainer has no critic, whose values this advantage estimator reads; rlhf_trainer "
-            "has one, and the roles of training/roles.hpp can be driven by hand");
+        constexpr bool values = has_role<role::critic, C...> || !(reads_values<C> || ... || false);
+        static_assert(values, "rlgaf: this advantage estimator reads the values of a critic; add with_critic(critic)");
+        constexpr bool critic_once = count_role<role::critic, C...> <= 1;
+        static_assert(critic_once, "rlgaf: a trainer was given two critics; it takes one");
+        constexpr bool returns =
+            !has_role<role::critic, C...> ||
+            ((!component_of<C, role::advantage> || fills_returns<C, typename P::scalar>()) && ... && true);
+        static_assert(returns,
+                      "rlgaf: with a critic the advantage estimator must give it its targets, as gae does: a fourth "
+                      "argument `const rlgaf::ragged_view<T>& returns`");
         constexpr bool greedy =
             !(reads_greedy_rewards<C> || ... || false) ||
             (judged_in_trainer<C...>() == judged::rows && !(needs_expert_score<C>() || ... || false));
@@ -177,10 +184,10 @@ consteval bool check_trainer() {
             norms,
             "rlgaf: this advantage estimator reads score norms, which needs a policy that exposes_logits, see "
             "backend/abilities.hpp");
-        return moves && moves_by_noise && corrupts && constrains && without_values && greedy && norms && advantage &&
-               loss && reward && discriminator && gate && reference_once && held_out && prompts && fixed && noise &&
-               credit && probe && rolls_out && scored_by_row && fixed_given && with_discriminator && comparable &&
-               experts && reference;
+        return moves && moves_by_noise && corrupts && constrains && values && critic_once && returns && greedy &&
+               norms && advantage && loss && reward && discriminator && gate && reference_once && held_out && prompts &&
+               fixed && noise && credit && probe && rolls_out && scored_by_row && fixed_given && with_discriminator &&
+               comparable && experts && reference;
     }
 }
 

@@ -79,6 +79,7 @@ void describe_round(trajectories<P>& t, round_report& report) {
         report.entropy_sampled = -log_prob / tokens;
         if (t.has_reference) report.kl_reference_per_token = kl / tokens;
     }
+    if (t.has_reference) report.kl_reference_per_row = kl / static_cast<double>(n);
     report.length_mean = all_tokens / static_cast<double>(n);
     report.truncated_share = truncated / static_cast<double>(n);
 }

@@ -1,8 +1,5 @@
 #pragma once
-#include "rlgaf/backend/parameter_average.hpp"
-#include "rlgaf/math/schedule.hpp"
-#include "rlgaf/training/update_critic.hpp"
-#include "rlgaf/training/update_policy.hpp"
+#include "rlgaf/training/adversarial_options.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -25,13 +22,30 @@ struct rlhf_options {
     reference_sync reference{};        ///< how, by optimiser steps of the policy
 
     void check() const {
-        reference.check();
-        policy.check();
-        critic.check();
-        policy_rate.check();
-        critic_rate.check();
         detail::check_option(log_prob_tolerance >= 0, "rlhf_options", "log_prob_tolerance", "0 or positive",
                              log_prob_tolerance);
+        as_adversarial().check();
+    }
+    /// Those of the loop, whose discriminator stays as it is.
+    adversarial_options as_adversarial() const {
+        return {.rounds = rounds,
+                .rows = rows,
+                .seed = seed,
+                .sampling = sampling,
+                .recompute_old = recompute_old,
+                .importance_cap = importance_cap,
+                .policy = policy,
+                .policy_rate = policy_rate,
+                .discriminator_updates = 0,
+                .replay_capacity = 0,
+                .discriminator_warmup = 0,
+                .micro_batch_rows = micro_batch_rows,
+                .log_prob_tolerance = log_prob_tolerance,
+                .critic = critic,
+                .critic_rate = critic_rate,
+                .critic_warmup = critic_warmup,
+                .sync_reference = sync_reference,
+                .reference = reference};
     }
 };
 

@@ -13,7 +13,7 @@
 /// How the trainer finds its components, and the sentences for what it cannot work with.
 namespace rlgaf::inline RLGAF_ABI {
 
-/// For a true_reward: nothing to imitate.
+/// Nothing to imitate: the discriminator is a true_reward, or a reward model that does not learn.
 struct no_experts_type {};
 inline constexpr no_experts_type no_experts{};
 
@@ -91,7 +91,8 @@ struct default_part : part<Default> {
 };
 template <class Role, class Default, class... C>
     requires has_role<Role, C...>
-struct default_part<Role, Default, C...> {};
+struct default_part<Role, Default, C...> {
+};
 
 /// The part of that role, or the given default.
 template <class Role, class Default, class... C>
@@ -181,7 +182,14 @@ double pair_critic_accuracy(std::span<const T> score) {
     return 3 * right / static_cast<double>(score.size());
 }
 
-template <bool Valid, class P, class S, class E, class... C>
+/// Whether the discriminator of a trainer never learns.
+template <class S, class E>
+constexpr bool only_scores =
+    is_true_reward<std::remove_const_t<S>> || std::is_same_v<std::remove_const_t<E>, no_experts_type>;
+
+/// What a trainer is made of. Nothing of it can be used if its parts do not fit: the sentence that says why is then the
+/// only error.
+template <bool Valid, class Defaults, class P, class S, class E, class... C>
 class adversarial_loop {
 public:
     template <class... Args>
