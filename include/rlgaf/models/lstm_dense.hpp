@@ -1,5 +1,6 @@
 #pragma once
-#include "rlgaf/models/lstm_layer.hpp"
+#include "rlgaf/models/lstm/body.hpp"
+#include "rlgaf/models/lstm/cell.hpp"
 
 /// The LSTM of lstm_layer.hpp over inputs that are vectors instead of tokens: moved embeddings, mixtures of tokens.
 namespace rlgaf::inline RLGAF_ABI {
@@ -107,15 +108,13 @@ public:
 
     /// Adds to the parameters' gradients, the embedding's excepted: its share is in d_input.
     void add_gradients(parameter_memory<T>& memory) const {
-        const auto add_gates = [&](T* to, const T* from) {
-            for (std::size_t q = 0; q < 4; ++q)
-                for (std::size_t u = 0; u < size_.hidden; ++u) to[q * size_.hidden + u] += from[q * hidden_ + u];
-        };
         for (std::size_t k = 0; k < size_.embedding; ++k)
-            add_gates(memory.gradients(input_block) + k * 4 * size_.hidden, d_input_weights_.data() + k * 4 * hidden_);
+            add_gates(size_.hidden, hidden_, d_input_weights_.data() + k * 4 * hidden_,
+                      memory.gradients(input_block) + k * 4 * size_.hidden);
         for (std::size_t k = 0; k < size_.hidden; ++k)
-            add_gates(memory.gradients(recurrent_block) + k * 4 * size_.hidden, d_recurrent_.data() + k * 4 * hidden_);
-        add_gates(memory.gradients(bias_block), d_bias_.data());
+            add_gates(size_.hidden, hidden_, d_recurrent_.data() + k * 4 * hidden_,
+                      memory.gradients(recurrent_block) + k * 4 * size_.hidden);
+        add_gates(size_.hidden, hidden_, d_bias_.data(), memory.gradients(bias_block));
     }
 
 private:

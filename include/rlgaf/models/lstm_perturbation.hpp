@@ -1,5 +1,8 @@
 #pragma once
-#include "rlgaf/models/lstm_layer.hpp"
+#include <cmath>
+
+#include "rlgaf/backend/token_batch.hpp"
+#include "rlgaf/models/lstm/threads.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 namespace detail::lstm {
@@ -14,6 +17,37 @@ public:
     perturbation(const token_batch<T>& b, std::size_t embedding) : embedding_(embedding) {
         for (std::size_t i = 0; i < rows(b); ++i) offset_.push_back(offset_.back() + inputs(b, i));
         by_.assign(offset_.back() * embedding, T{0});
+    }
+
+    /// Normal numbers of deviation sigma. Errors: option_error.
+    static perturbation noise(const token_batch<T>& b, std::size_t embedding, double sigma, rng_key key) {
+        check_option(sigma >= 0, "lstm_scorer::noise", "sigma", "0 or positive", sigma);
+        perturbation p(b, embedding);
+        for_each_row(rows(b), [&](std::size_t i) {
+            const random_stream random(key, stream::noise, i);
+            const std::span<T> x = p.row(i);
+            for (std::size_t j = 0; j < x.size(); ++j)
+                x[j] = static_cast<T>(sigma * random.normal(static_cast<std::uint32_t>(j & 0xFFFFFFu),
+                                                            static_cast<std::uint32_t>(j >> 24)));
+        });
+        return p;
+    }
+    /// d[i] of the way from the completion of row i of a to that of b; `table` are the embeddings. Errors: shape_error.
+    static perturbation towards(const token_batch<T>& a, const token_batch<T>& b, std::span<const T> d, const T* table,
+                                std::size_t embedding) {
+        check_size(rows(b), rows(a), "lstm_scorer::towards", "rows of b");
+        check_size(d.size(), rows(a), "lstm_scorer::towards", "d");
+        perturbation p(a, embedding);
+        for (std::size_t i = 0; i < rows(a); ++i) {
+            const std::span<const std::int32_t> from = a.row(i), to = b.row(i);
+            const std::span<T> x = p.row(i).last(from.size() * embedding);
+            for (std::size_t t = 0; t < std::min(from.size(), to.size()); ++t) {
+                const T* const start = table + static_cast<std::size_t>(from[t]) * embedding;
+                const T* const goal = table + static_cast<std::size_t>(to[t]) * embedding;
+                for (std::size_t j = 0; j < embedding; ++j) x[t * embedding + j] = d[i] * (goal[j] - start[j]);
+            }
+        }
+        return p;
     }
 
     bool empty() const { return size() == 0; }
