@@ -1,6 +1,5 @@
-#include "rlgaf/training/critic_part.hpp"
-
 #include "rlgaf/policy_gradient/advantage/vtrace.hpp"
+#include "rlgaf/training/critic_part.hpp"
 #include "rlgaf/training/rlhf.hpp"
 #include "support/catch.hpp"
 #include "training/small_language.hpp"
@@ -13,9 +12,7 @@ namespace {
 
 using table = ngram_policy<double>;
 
-table table_critic() {
-    return table({.shape = {.vocabulary = 4, .order = 3}, .max_length = 5, .optimizer = adamw{}});
-}
+table table_critic() { return table({.shape = {.vocabulary = 4, .order = 3}, .max_length = 5, .optimizer = adamw{}}); }
 adversarial_options with_critic_run(std::size_t rounds) {
     adversarial_options o = short_run(rounds, 0.05);
     o.rows = 64;
@@ -30,8 +27,7 @@ double share_of(table& policy, const token_batch<double>& shown) {
     log_prob.assign(lengths(shown));
     policy.evaluate(shown, {.log_prob = log_prob.view()});
     double p = 0;
-    for (std::size_t i = 0; i < rows(shown); ++i)
-        p += std::exp(sum(std::span<const double>(log_prob.view().row(i))));
+    for (std::size_t i = 0; i < rows(shown); ++i) p += std::exp(sum(std::span<const double>(log_prob.view().row(i))));
     return p;
 }
 

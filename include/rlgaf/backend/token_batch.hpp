@@ -37,6 +37,11 @@ inline token_prompts select(const token_prompts& p, std::span<const std::size_t>
     for (const std::size_t i : pick) out.add(p.row(i));
     return out;
 }
+inline token_prompts concat(const token_prompts& a, const token_prompts& b) {
+    token_prompts out = a;
+    for (std::size_t i = 0; i < rows(b); ++i) out.add(b.row(i));
+    return out;
+}
 
 /// A ready-made batch for policies over tokens. Rows are completions, packed; the end-of-sequence token is one of them.
 /// Use it, or a type of your own.

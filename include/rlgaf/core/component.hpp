@@ -11,24 +11,25 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 namespace role {
-struct advantage {};           ///< rewards to advantages
-struct policy_loss {};         ///< advantages and log-probs to d_log_prob
-struct policy_regularizer {};  ///< adds to the policy's loss: KL to a reference, entropy
-struct token_factor {};        ///< weighs or drops tokens of the policy loss: importance weights, selections
-struct discriminator_loss {};  ///< expert and policy scores to d_score
+struct advantage {};                  ///< rewards to advantages
+struct policy_loss {};                ///< advantages and log-probs to d_log_prob
+struct policy_regularizer {};         ///< adds to the policy's loss: KL to a reference, entropy
+struct token_factor {};               ///< weighs or drops tokens of the policy loss: importance weights, selections
+struct row_choice {};                 ///< which rows of a round the policy trains on
+struct discriminator_loss {};         ///< expert and policy scores to d_score
 struct discriminator_regularizer {};  ///< adds to the discriminator's loss, from the same scores
 struct input_penalty {};              ///< adds to the discriminator's loss, from how scores change with inputs
 struct weight_constraint {};          ///< acts on the discriminator's parameters around its step
 struct input_noise {};                ///< moves or replaces what the discriminator is trained on
-struct reward {};              ///< scores to rewards: the pipeline or one of its stages
-struct credit {};              ///< what the discriminator expects after each token
-struct probe {};               ///< measures what a poor discriminator would find out
-struct gate {};                ///< who trains this round
-struct reference {};           ///< the policy that KL is measured against
-struct held_out {};            ///< demonstrations that the discriminator never trains on
-struct score_reference {};     ///< rows that the discriminator scores every round, to see its scale move
-struct prompt_source {};       ///< what the policy is asked
-struct critic {};              ///< learns what rows are worth from here on
+struct reward {};                     ///< scores to rewards: the pipeline or one of its stages
+struct credit {};                     ///< what the discriminator expects after each token
+struct probe {};                      ///< measures what a poor discriminator would find out
+struct gate {};                       ///< who trains this round
+struct reference {};                  ///< the policy that KL is measured against
+struct held_out {};                   ///< demonstrations that the discriminator never trains on
+struct score_reference {};            ///< rows that the discriminator scores every round, to see its scale move
+struct prompt_source {};              ///< what the policy is asked
+struct critic {};                     ///< learns what rows are worth from here on
 }  // namespace role
 
 template <class C>

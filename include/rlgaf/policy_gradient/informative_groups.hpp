@@ -23,6 +23,7 @@ struct group_selection {
 /// Errors:  shape_error; option_error. No allocation once `work` and `pick` have grown; all of work is overwritten.
 /// Source:  Yu et al. 2025 (DAPO), arXiv 2503.14476, section 3.2; lowest, highest: OpenRLHF's dynamic_filtering (0, 1).
 struct informative_groups {
+    using role = rlgaf::role::row_choice;
     double tolerance = 0;                                      ///< finite, >= 0
     double lowest = -std::numeric_limits<double>::infinity();  ///< any number
     double highest = std::numeric_limits<double>::infinity();  ///< > lowest

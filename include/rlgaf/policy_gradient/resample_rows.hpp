@@ -27,6 +27,7 @@ enum class resample_rule {
 /// Needs:   scores centred on 0 for power. A key that changes from step to step.
 /// Source:  Zhang, Shen et al. 2024, arXiv 2409.06957; verl compute_pf_ppo_reweight_data (power 2; 0.4 to 0.1).
 struct resample_rows {
+    using role = rlgaf::role::row_choice;
     resample_rule rule = resample_rule::power;
     double power = 2;       ///< finite, >= 0; 0: every row alike
     double top_weight = 4;  ///< finite, > 0, for max_random

@@ -37,6 +37,9 @@ struct adversarial_options {
     std::size_t critic_warmup = 5;  ///< with a critic: first rounds of the trainer in which the policy does not train
     bool sync_reference = false;    ///< the reference follows the policy (TR-DPO); not with frozen_reference
     reference_sync reference{};     ///< how, by optimiser steps of the policy
+    std::size_t sampling_attempts =
+        1;  ///< with informative_groups, > 0: rounds that are sampled until enough groups teach something (DAPO); 1: what
+            ///< drops is not replaced
 
     void check() const {
         policy.check();
@@ -50,6 +53,7 @@ struct adversarial_options {
             detail::check_option(ok, "adversarial_options", field, range, value);
         };
         check(replay_fraction >= 0 && replay_fraction < 1, "replay_fraction", "in [0, 1)", replay_fraction);
+        check(sampling_attempts > 0, "sampling_attempts", "at least 1", 0);
         check(held_out_every > 0, "held_out_every", "at least 1", 0);
         check(log_prob_tolerance >= 0, "log_prob_tolerance", "0 or positive", log_prob_tolerance);
         check(warmup_accuracy >= 0.5 && warmup_accuracy <= 1, "warmup_accuracy", "in [0.5, 1]", warmup_accuracy);

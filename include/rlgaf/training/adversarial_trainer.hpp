@@ -80,6 +80,8 @@ public:
     const trajectories<P>& last_round() const { return policy_.round; }
 
 private:
+    static constexpr bool frozen = only_scores<S, E>;
+
     round_report one_round(const adversarial_options& options, const round_report& before) {
         round_report report{.rounds = options.rounds, .discarded_steps = before.discarded_steps};
         const std::size_t number = round_number_++;  // a round that fails is not repeated with the same random numbers
@@ -91,24 +93,26 @@ private:
             return time - before_now;
         };
 
-        const typename P::prompts prompts = policy_.sample(options, key);
+        const auto judge = [&](const typename P::prompts& asked, rng_key own) {
+            if constexpr (!frozen) discriminator_.draw_experts(asked, rows(policy_.round.batch), own);
+            discriminator_.judge(policy_.parts, policy_.policy, policy_.round, options, own);
+        };
+        const typename P::prompts prompts = policy_.sample(options, key, report, judge);
         report.rollout_seconds = lap();
 
-        if constexpr (!discriminator_player<P, S, E, C...>::frozen)
-            discriminator_.draw_experts(prompts, rows(policy_.round.batch), key);
-        discriminator_.judge(policy_.parts, policy_.policy, policy_.round, options, key);
+        judge(prompts, key);
         policy_.earn(prompts, options, key, report,
                      [&](auto& greedy) { discriminator_.judge_as(policy_.round, greedy, options); });
         report.score_seconds = lap();
         turn who = discriminator_.decide(policy_.parts, policy_.round, number, options, report);
-        if (policy_.with_critic && number < options.critic_warmup) who.policy = false;
+        if (has_role<role::critic, C...> && number < options.critic_warmup) who.policy = false;
         lap();
 
         if (who.policy) policy_.learn(options, key, report);
         report.policy_seconds = lap();
         policy_.learn_values(options, key, report);
-        if constexpr (policy_player<P, Defaults, C...>::with_critic) report.critic_seconds = lap();
-        if constexpr (!discriminator_player<P, S, E, C...>::frozen) {
+        if constexpr (has_role<role::critic, C...>) report.critic_seconds = lap();
+        if constexpr (!frozen) {
             if (who.discriminator) discriminator_.learn(policy_.parts, policy_.round, options, key, report);
             report.discriminator_seconds = lap();
         }

@@ -1,5 +1,6 @@
 #pragma once
 #include "rlgaf/backend/check.hpp"
+#include "rlgaf/training/check_counts.hpp"
 #include "rlgaf/training/critic_part.hpp"
 
 /// The sentences for what adversarial_trainer and rlhf_trainer cannot work with.
@@ -83,27 +84,7 @@ consteval bool check_trainer() {
                       "as_reward, as_advantage, as_policy_loss or as_discriminator_loss");
         return false;
     } else {
-        constexpr bool advantage = count_role<role::advantage, C...> <= 1,
-                       loss = count_role<role::policy_loss, C...> <= 1, reward = count_role<role::reward, C...> <= 1,
-                       discriminator = count_role<role::discriminator_loss, C...> <= 1,
-                       gate = count_role<role::gate, C...> <= 1,
-                       reference_once = count_role<role::reference, C...> <= 1,
-                       held_out = count_role<role::held_out, C...> <= 1,
-                       fixed = count_role<role::score_reference, C...> <= 1,
-                       noise = count_role<role::input_noise, C...> <= 1, credit = count_role<role::credit, C...> <= 1,
-                       probe = count_role<role::probe, C...> <= 1, prompts = count_role<role::prompt_source, C...> <= 1;
-        static_assert(advantage, "rlgaf: a trainer was given two advantage estimators; it takes one");
-        static_assert(loss, "rlgaf: a trainer was given two policy losses; it takes one");
-        static_assert(reward, "rlgaf: a trainer was given two rewards; put stages into one pipeline{...}");
-        static_assert(discriminator, "rlgaf: a trainer was given two discriminator losses; it takes one");
-        static_assert(gate, "rlgaf: a trainer was given two gates; it takes one");
-        static_assert(reference_once, "rlgaf: a trainer was given two frozen references; it takes one");
-        static_assert(held_out, "rlgaf: a trainer was given two sets of held-out experts; it takes one");
-        static_assert(prompts, "rlgaf: a trainer was given two sources of prompts; it takes one");
-        static_assert(fixed, "rlgaf: a trainer was given two sets of fixed rows; it takes one");
-        static_assert(noise, "rlgaf: a trainer was given two kinds of noise; it takes one");
-        static_assert(credit, "rlgaf: a trainer was given two kinds of rollouts; it takes one");
-        static_assert(probe, "rlgaf: a trainer was given two probes; it takes one");
+        constexpr bool counts = check_counts<C...>();
         constexpr bool moves = !(component_of<C, role::input_penalty> || ... || false) || moves_what_it_reads<P, S>();
         static_assert(moves,
                       "rlgaf: r1 and the other input penalties need a scorer that perturbs_inputs: noise, towards, "
@@ -164,8 +145,6 @@ consteval bool check_trainer() {
                       "give the policy `clone() const`");
         constexpr bool values = has_role<role::critic, C...> || !(reads_values<C> || ... || false);
         static_assert(values, "rlgaf: this advantage estimator reads the values of a critic; add with_critic(critic)");
-        constexpr bool critic_once = count_role<role::critic, C...> <= 1;
-        static_assert(critic_once, "rlgaf: a trainer was given two critics; it takes one");
         constexpr bool returns =
             !has_role<role::critic, C...> ||
             ((!component_of<C, role::advantage> || fills_returns<C, typename P::scalar>()) && ... && true);
@@ -184,10 +163,9 @@ consteval bool check_trainer() {
             norms,
             "rlgaf: this advantage estimator reads score norms, which needs a policy that exposes_logits, see "
             "backend/abilities.hpp");
-        return moves && moves_by_noise && corrupts && constrains && values && critic_once && returns && greedy &&
-               norms && advantage && loss && reward && discriminator && gate && reference_once && held_out && prompts &&
-               fixed && noise && credit && probe && rolls_out && scored_by_row && fixed_given && with_discriminator &&
-               comparable && experts && reference;
+        return counts && moves && moves_by_noise && corrupts && constrains && rolls_out && scored_by_row &&
+               fixed_given && with_discriminator && comparable && experts && reference && values && returns && greedy &&
+               norms;
     }
 }
 

@@ -101,6 +101,7 @@ inline void describe_policy(const policy_update_report& done, round_report& repo
     if (done.epochs > 0) report.policy_epochs = static_cast<double>(done.epochs);
     if (done.entropy.count > 0) report.entropy = done.entropy.mean;
     report.entropy_coefficient = done.entropy_coefficient;
+    report.chosen_rows = done.chosen_rows;
     if (const summary& weight = done.token_weight.weight; weight.count > 0) {
         report.weight_dropped_share = done.token_weight.dropped_share();
         report.weight_min = weight.min, report.weight_mean = weight.mean, report.weight_max = weight.max;

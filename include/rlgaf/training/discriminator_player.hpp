@@ -2,6 +2,7 @@
 #include "rlgaf/discriminator/balance.hpp"
 #include "rlgaf/discriminator/loss/bradley_terry.hpp"
 #include "rlgaf/discriminator/shortcut_probe.hpp"
+#include "rlgaf/training/accuracy.hpp"
 #include "rlgaf/training/check_trainer.hpp"
 #include "rlgaf/training/discriminator_feed.hpp"
 #include "rlgaf/training/rollout_values.hpp"

@@ -52,6 +52,9 @@ struct round_report {
 
     double entropy = none;              ///< of the policy, nats a token, over the round's steps, where a component asks
     double entropy_coefficient = none;  ///< of adaptive_entropy_bonus, in the next step
+    double chosen_rows = none;          ///< that the policy trained on, where a component chooses them
+    double informative_share = none;    ///< of the groups that were sampled, in all attempts at a round
+    double sampling_attempts = none;    ///< at this round, where groups that drop are replaced
     double policy_epochs = none;        ///< begun; fewer than asked for: stop_kl was exceeded
     double weight_dropped_share =
         none;  ///< of the tokens that had a weight: those with weight 0; 1: nothing was learnt
@@ -75,6 +78,8 @@ void for_each_metric(const round_report& r, F&& f) {
     f("discriminator_noise", r.discriminator_noise), f("shortcut_accuracy", r.shortcut_accuracy);
     f("policy_loss", r.policy_loss), f("policy_grad_norm", r.policy_grad_norm);
     f("policy_steps", static_cast<double>(r.policy_steps)), f("policy_epochs", r.policy_epochs);
+    f("chosen_rows", r.chosen_rows), f("informative_share", r.informative_share);
+    f("sampling_attempts", r.sampling_attempts);
     f("discarded_steps", static_cast<double>(r.discarded_steps));
     f("kl_reference_per_token", r.kl_reference_per_token), f("kl_reference_per_row", r.kl_reference_per_row);
     f("kl_beta", r.kl_beta), f("kl_old_k3", r.kl_old_k3), f("ratio_max", r.ratio_max);

@@ -19,11 +19,10 @@ struct policy_minibatch {
     policy_outputs<T> outputs;
     policy_cotangents<T> cotangents;
 
-    /// Returns the rows themselves. As many picked rows as the round has are all rows, in their order.
+    /// Returns the rows themselves. `whole`: the picked rows are all rows, in their order.
     const typename P::batch& take(trajectories<P>& t, const ragged_view<const T>& advantages,
-                                  std::span<const std::size_t> pick, const policy_update_options& options,
+                                  std::span<const std::size_t> pick, bool whole, const policy_update_options& options,
                                   bool with_entropy) {
-        const bool whole = pick.size() == rows(t.batch);
         if (!whole) subset = select(t.batch, pick);
         const typename P::batch& batch = whole ? t.batch : subset;
         const std::span<const std::uint32_t> length = lengths(batch);

@@ -6,6 +6,7 @@
 #include "rlgaf/reward_shaping/kl_step_penalty.hpp"
 #include "rlgaf/training/adversarial_options.hpp"
 #include "rlgaf/training/critic_part.hpp"
+#include "rlgaf/training/dynamic_sampling.hpp"
 #include "rlgaf/training/greedy_baseline.hpp"
 #include "rlgaf/training/trainer_sources.hpp"
 
@@ -50,8 +51,11 @@ public:
         if (options.sync_reference) reference_policy<P, with_reference, C...>::check_follows(Defaults::name);
     }
 
-    /// Role 1, with the sanity gate before the first update.
-    prompts sample(const adversarial_options& options, rng_key key) {
+    /// Role 1, with the sanity gate before the first update. `judge(prompts, key)` scores the round as it is, where groups
+    /// that teach nothing are sampled anew.
+    template <class Judge>
+    prompts sample(const adversarial_options& options, rng_key key, [[maybe_unused]] round_report& report,
+                   [[maybe_unused]] Judge&& judge) {
         rollout_ = {.rows = options.rows,
                     .group_size = group_size_of(advantage().component),
                     .sampling = options.sampling,
@@ -59,14 +63,24 @@ public:
                     .importance_cap = options.importance_cap,
                     .micro_batch_rows = options.micro_batch_rows};
         rollout_.check();
-        const prompts asked = draw_prompts<P>(parts, rollout_.prompts(), key, Defaults::name);
-        roll_out(policy, asked, rollout_, key, round);
-        if (!gate_passed_)
-            check_log_probs(policy, round, options.sampling.truncates(), options.log_prob_tolerance,
-                            options.micro_batch_rows, options.policy.micro_batch_rows, Defaults::name);
-        gate_passed_ = true;
-        refer(round, options);
-        return asked;
+        if constexpr ((chooses_groups<C, typename P::scalar> || ... || false)) {
+            if (options.sampling_attempts > 1) {
+                no_component none;
+                dynamic_sampling_report done;
+                const prompts kept = sample_informative(
+                    policy, find_part<role::row_choice>(parts, none).component, options.sampling_attempts, rollout_,
+                    key, find_part<role::reward>(parts, default_reward_), round, done, [&](rng_key own) {
+                        const prompts asked = sample_once(options, own);
+                        judge(asked, own);
+                        return asked;
+                    });
+                refer(round, options);
+                report.sampling_attempts = static_cast<double>(done.attempts);
+                report.informative_share = static_cast<double>(done.kept) / static_cast<double>(done.groups);
+                return kept;
+            }
+        }
+        return sample_once(options, key);
     }
 
     /// Role 3, once the round has its scores, and what estimators read beside rewards. `judge(greedy)` scores the
@@ -96,7 +110,8 @@ public:
                 return update_policy(policy, round, options.policy, key, advantage(),
                                      find_part<role::policy_loss>(parts, default_loss_), other...);
             },
-            std::tuple_cat(parts_of_role<role::token_factor>(parts), parts_of_role<role::policy_regularizer>(parts)));
+            std::tuple_cat(parts_of_role<role::token_factor>(parts), parts_of_role<role::row_choice>(parts),
+                           parts_of_role<role::policy_regularizer>(parts)));
         describe_policy(done, report);
         if (options.sync_reference) reference_.follow(policy, options.reference, done.steps);
     }
@@ -109,6 +124,16 @@ public:
     }
 
 private:
+    prompts sample_once(const adversarial_options& options, rng_key key) {
+        const prompts asked = draw_prompts<P>(parts, rollout_.prompts(), key, Defaults::name);
+        roll_out(policy, asked, rollout_, key, round);
+        if (!gate_passed_)
+            check_log_probs(policy, round, options.sampling.truncates(), options.log_prob_tolerance,
+                            options.micro_batch_rows, options.policy.micro_batch_rows, Defaults::name);
+        gate_passed_ = true;
+        refer(round, options);
+        return asked;
+    }
     auto& advantage() { return find_part<role::advantage>(parts, default_advantage_); }
     void refer([[maybe_unused]] trajectories<P>& t, [[maybe_unused]] const adversarial_options& options) {
         if constexpr (with_reference) evaluate_reference(reference_.get(parts, policy), t, options.micro_batch_rows);

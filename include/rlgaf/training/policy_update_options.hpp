@@ -40,6 +40,8 @@ struct policy_update_report {
     moments entropy;                                            ///< over the tokens of all steps, where measured
     double entropy_coefficient =
         std::numeric_limits<double>::quiet_NaN();  ///< that a controller left for the next step
+    double chosen_rows =
+        std::numeric_limits<double>::quiet_NaN();  ///< repeats included, where a component chooses rows
 };
 
 namespace detail {

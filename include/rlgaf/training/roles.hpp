@@ -102,35 +102,17 @@ struct roll_out_options {
     std::size_t prompts() const { return group_size == 0 ? rows : rows / group_size; }
 };
 
-/// Role 1: samples a round. `prompts` has options.prompts() rows, or none for a policy that is not asked anything.
+namespace detail {
+
+/// Everything of a round that follows from its rows: t.batch, and in t.group_id which prompt each answers.
 template <policy_backend P>
-void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_options& options, rng_key key,
-              trajectories<P>& t) {
+void begin_round(P& policy, const roll_out_options& options, trajectories<P>& t) {
     using T = typename P::scalar;
-    options.check();
-    const std::size_t n = options.rows, per_prompt = options.group_size == 0 ? 1 : options.group_size;
-    std::vector<std::uint64_t> id(n);
-    count_up(detail::span_of(id));
-    t.group_id.resize(n);
-    for (std::size_t i = 0; i < n; ++i)
-        t.group_id[i] = options.group_size == 0 ? 0 : static_cast<std::uint32_t>(i / per_prompt);
-    t.group_count = options.group_size == 0 ? 1 : n / per_prompt;
-
-    if (rows(prompts) > 0) {
-        detail::check_size(rows(prompts), options.prompts(), "roll_out", "prompts");
-        t.pick.resize(n);
-        for (std::size_t i = 0; i < n; ++i) t.pick[i] = i / per_prompt;
-        t.batch = policy.rollout(select(prompts, t.pick), id, options.sampling, key);
-    } else {
-        t.batch = policy.rollout(prompts, id, options.sampling, key);
-    }
-    detail::check_size(rows(t.batch), n, "roll_out", "rows of the policy's rollout");
-
     const ragged_view<const T> sampled = behaviour_log_prob(t.batch);
     const mask_view mask = mask_of(t.batch);
     t.old_log_prob.assign(lengths(t.batch));
-    detail::check_same_shape(t.old_log_prob.view(), sampled, "roll_out", "behaviour_log_prob");
-    detail::check_finite(sampled, mask, "roll_out", "behaviour_log_prob");
+    check_same_shape(t.old_log_prob.view(), sampled, "roll_out", "behaviour_log_prob");
+    check_finite(sampled, mask, "roll_out", "behaviour_log_prob");
     t.has_token_factor = options.recompute_old;
     if (options.recompute_old) {
         evaluate_in_parts(policy, t.batch, {.log_prob = t.old_log_prob.view()}, options.micro_batch_rows, t.pick);
@@ -146,8 +128,8 @@ void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_opti
     }
 
     const std::span<const row_end> end = ends(t.batch);
-    t.truncated.resize(n);
-    for (std::size_t i = 0; i < n; ++i) t.truncated[i] = end[i] == row_end::truncated;
+    t.truncated.resize(rows(t.batch));
+    for (std::size_t i = 0; i < end.size(); ++i) t.truncated[i] = end[i] == row_end::truncated;
     t.has_reference = t.has_value = t.has_score_norm = false;
     t.greedy_reward.clear();
     t.returns.clear();
@@ -155,6 +137,39 @@ void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_opti
     t.expert_score.clear();
     t.has_token_score = t.has_prefix_value = false;
     t.reward.begin(lengths(t.batch));
+}
+
+/// Rows answer prompts in order, group_size each; with 0 they are one group.
+template <policy_backend P>
+void number_groups(std::size_t n, std::size_t group_size, trajectories<P>& t) {
+    t.group_id.resize(n);
+    for (std::size_t i = 0; i < n; ++i)
+        t.group_id[i] = group_size == 0 ? 0 : static_cast<std::uint32_t>(i / group_size);
+    t.group_count = group_size == 0 ? 1 : n / group_size;
+}
+
+}  // namespace detail
+
+/// Role 1: samples a round. `prompts` has options.prompts() rows, or none for a policy that is not asked anything.
+template <policy_backend P>
+void roll_out(P& policy, const typename P::prompts& prompts, const roll_out_options& options, rng_key key,
+              trajectories<P>& t) {
+    options.check();
+    const std::size_t n = options.rows, per_prompt = options.group_size == 0 ? 1 : options.group_size;
+    std::vector<std::uint64_t> id(n);
+    count_up(detail::span_of(id));
+    detail::number_groups(n, options.group_size, t);
+
+    if (rows(prompts) > 0) {
+        detail::check_size(rows(prompts), options.prompts(), "roll_out", "prompts");
+        t.pick.resize(n);
+        for (std::size_t i = 0; i < n; ++i) t.pick[i] = i / per_prompt;
+        t.batch = policy.rollout(select(prompts, t.pick), id, options.sampling, key);
+    } else {
+        t.batch = policy.rollout(prompts, id, options.sampling, key);
+    }
+    detail::check_size(rows(t.batch), n, "roll_out", "rows of the policy's rollout");
+    detail::begin_round(policy, options, t);
 }
 
 /// Log-probs of the round's samples under the policy that KL is measured against. Part of role 1.

@@ -1,12 +1,15 @@
 #pragma once
 #include "rlgaf/policy_gradient/kl_early_stop.hpp"
 #include "rlgaf/training/policy_minibatch.hpp"
+#include "rlgaf/training/row_choice.hpp"
 #include "rlgaf/training/token_weights.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
 /// Role 4: advantages from the round's rewards, then `epochs` x `minibatches` optimiser steps of loss and regularisers.
-/// A round whose advantages are all zero, without regularisers, has no gradient: no step is taken, momentum included.
+/// A component of role::row_choice says which rows they train on: its rows only are counted and weighed.
+/// A round whose advantages are all zero, without regularisers, has no gradient: no step is taken, momentum included; nor
+/// is one where no row is chosen.
 template <policy_backend P, class Advantage, class Loss, class... Regularizers>
 policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_update_options& options, rng_key key,
                                    part<Advantage>& advantage, part<Loss>& loss, part<Regularizers>&... regularizers) {
@@ -20,7 +23,6 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
     static_assert(!detail::weighs_by_itself<Advantage>() || !(detail::is_importance<Regularizers>() || ... || false),
                   "rlgaf: this advantage estimator applies importance weights itself; leave out importance_weights");
     options.check();
-    const std::size_t n = rows(t.batch);
     if (t.reward.outcomes() == 0 && t.reward.view().token.empty()) [[unlikely]]
         fail(error_kind::option, "update_policy", "trajectories", "rewards (call shape first)", "none");
     policy_update_report report;
@@ -48,8 +50,11 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
 
     detail::policy_minibatch<P> m;
     ragged_buffer<T> factor_now;
-    std::vector<std::size_t> order(n), picked;
-    count_up(detail::span_of(order));
+    std::vector<std::size_t> order, picked;
+    const bool chosen = detail::choose_rows(t, key, order, regularizers...);
+    const std::size_t n = order.size();
+    if (chosen) report.chosen_rows = static_cast<double>(n);
+    if (n == 0) return report;
 
     for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
         if (epoch > 0 && options.stop_kl > 0 && kl_early_stop{.limit = options.stop_kl}(report.kl_last)) break;
@@ -59,13 +64,15 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
         for (std::size_t p = 0; p < parts; ++p) {
             const std::size_t first_row = p * n / parts, last_row = (p + 1) * n / parts;
             const std::span<const std::size_t> pick = detail::span_of(order, first_row, last_row - first_row);
-            const typename P::batch& batch = m.take(t, std::as_const(advantages).view(), pick, options, with_entropy);
+            const typename P::batch& batch =
+                m.take(t, std::as_const(advantages).view(), pick, !chosen && parts == 1, options, with_entropy);
             const policy_terms<T>& terms = m.terms;
 
             constexpr bool separable =
                 detail::row_separable<Loss>() &&
-                ((component_of<Regularizers, role::token_factor> || detail::row_separable<Regularizers>()) && ... &&
-                 true);
+                ((component_of<Regularizers, role::token_factor> || component_of<Regularizers, role::row_choice> ||
+                  detail::row_separable<Regularizers>()) &&
+                 ... && true);
             policy.discard();  // what an error left behind
             accumulate_gradient(
                 policy, batch, m.outputs, m.cotangents, options.micro_batch_rows, separable, picked,
@@ -84,7 +91,8 @@ policy_update_report update_policy(P& policy, trajectories<P>& t, const policy_u
                         report.loss.merge(loss(part_terms, part_weight, d));
                     [[maybe_unused]] const auto add = [&](auto& regularizer) {
                         using C = decltype(regularizer.component);
-                        if constexpr (detail::has_rows_of_its_own<C>() || component_of<C, role::token_factor>)
+                        if constexpr (detail::has_rows_of_its_own<C>() || component_of<C, role::token_factor> ||
+                                      component_of<C, role::row_choice>)
                             return;
                         else if constexpr (detail::needs_entropy<C>())
                             report.regularizer.merge(
