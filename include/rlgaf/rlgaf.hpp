@@ -242,6 +242,7 @@
 #include "rlgaf/training/health.hpp"
 #include "rlgaf/training/observer.hpp"
 #include "rlgaf/training/pair_step.hpp"
+#include "rlgaf/training/pair_weighting.hpp"
 #include "rlgaf/training/pathwise.hpp"
 #include "rlgaf/training/policy_minibatch.hpp"
 #include "rlgaf/training/policy_player.hpp"

@@ -24,7 +24,8 @@ batch six_rows() {
     return rows_of<double>({{1, 2, 3, 0}, {3, 3, 3, 3, 3}, {2, 3, 0}, {1, 2, 3, 3, 0}, {0}, {2, 2, 3, 0}});
 }
 /// The loss's gradient by the logits, without the recipe.
-std::vector<double> gradient_of(table_model policy, table_model reference, const batch& b, const auto& loss) {
+std::vector<double> gradient_of(table_model policy, table_model reference, const batch& b, const auto& loss,
+                                const std::vector<preference_pair>& pairs = some_pairs) {
     ragged_buffer<double> log_prob, of_reference, d;
     for (auto* x : {&log_prob, &of_reference, &d}) x->assign(lengths(b));
     reference.evaluate(b, {.log_prob = of_reference.view()});
@@ -32,7 +33,7 @@ std::vector<double> gradient_of(table_model policy, table_model reference, const
     workspace work;
     loss(preference_terms<double>{.log_prob = std::as_const(log_prob).view(),
                                   .reference_log_prob = std::as_const(of_reference).view(),
-                                  .pairs = some_pairs,
+                                  .pairs = pairs,
                                   .mask = mask(b)},
          work, d.view());
     policy.backward(std::move(tape), {.d_log_prob = std::as_const(d).view()});
@@ -66,18 +67,92 @@ TEST_CASE("fit_dpo: one step goes down the loss's own gradient, with or without 
     compare(dpo{.beta = 0.5});
     compare(dpo{.variant = dpo_variant::ipo, .sft_coefficient = 0.3});
     compare(spin{});
-    // A loss of the user's own: pairs weighed by how likely the policy would give them.
-    compare([](const preference_terms<double>& terms, workspace& work, const ragged_view<double>& d) {
-        std::vector<double> factor;
-        wpo{}(terms, {}, work, factor);
-        preference_terms<double> weighed = terms;
-        weighed.factor = factor;
-        return dpo{}(weighed, work, d);
-    });
-    // Quantiles match pairs of equal weight.
-    table_model policy(small_policy()), reference = other_policy();
-    const std::vector<preference_pair> equal = {{0, 1}, {2, 1}, {3, 0}};
-    REQUIRE(fit_dpo(policy, reference, six_rows(), equal, {}, aot{}).policy_steps == 1);
+}
+
+TEST_CASE("fit_dpo: aot, paired and unpaired, and pairs weighed by wpo", "[training]") {
+    const std::vector<preference_pair> equal = {{0, 1}, {2, 1}, {3, 0}, {4, 5}};
+    batch masked = six_rows();
+    masked.mask.assign(masked.token.size(), 1);
+    masked.mask[1] = masked.mask[5] = masked.mask[11] = 0;
+    const auto compare = [&](const dpo_options& more, const auto& loss, const auto& by_hand, bool moves = true) {
+        for (const batch& b : {six_rows(), masked})
+            for (const std::size_t micro : {0u, 1u, 4u}) {
+                table_model policy(small_policy()), reference = other_policy();
+                const std::vector<double> before = logits_of(policy),
+                                          g = gradient_of(policy, reference, b, by_hand, equal);
+                dpo_options options = more;
+                options.step = {.learning_rate = 0.5, .max_norm = 0}, options.micro_batch_rows = micro;
+                fit_dpo(policy, reference, b, equal, options, loss);
+                std::vector<double> moved = logits_of(policy);
+                for (std::size_t i = 0; i < moved.size(); ++i) moved[i] = (before[i] - moved[i]) / 0.5;
+                REQUIRE(((relative_gap(g, moved) < 1e-12) == moves));
+            }
+    };
+    for (const bool paired : {true, false}) {
+        compare({}, aot{.paired = paired}, aot{.paired = paired});
+        compare({}, aot{.paired = paired}, aot{.paired = !paired}, false);
+    }
+    // log(sum of p^2) of small_policy, from its table.
+    const table_model shown(small_policy());
+    const auto weighed = [&](bool relative, double cap) {
+        return [&shown, relative, cap](const preference_terms<double>& terms, workspace& work,
+                                       const ragged_view<double>& d) {
+            ragged_buffer<double> collision;
+            if (relative) {
+                collision.assign(terms.log_prob, not_a_number);
+                const batch b = six_rows();
+                for (std::size_t i = 0; i < rows(b); ++i) {
+                    std::size_t context = shown.contexts().start();
+                    for (std::size_t t = 0; t < b.length[i]; ++t) {
+                        double squares = 0;
+                        for (const double l : exact_log_prob(shown, context, 1)) squares += std::exp(2 * l);
+                        collision.view().row(i)[t] = std::log(squares);
+                        context = shown.contexts().after(context, b.row(i)[t]);
+                    }
+                }
+            }
+            std::vector<double> factor;
+            wpo{.cap = cap}(terms, std::as_const(collision).view(), work, factor);
+            preference_terms<double> with_factor = terms;
+            with_factor.factor = factor;
+            return dpo{.beta = 0.5}(with_factor, work, d);
+        };
+    };
+    const dpo loss{.beta = 0.5};
+    compare({.weighting = pair_weighting::likelihood}, loss, weighed(false, 1));
+    compare({.weighting = pair_weighting::likelihood, .weights = {.cap = 0.05}}, loss, weighed(false, 0.05));
+    compare({.weighting = pair_weighting::relative_likelihood}, loss, weighed(true, 1));
+    compare({.weighting = pair_weighting::relative_likelihood, .weights = {.cap = infinity}}, loss,
+            weighed(true, infinity));
+    compare({}, loss, weighed(false, 1), false);
+    compare({.weighting = pair_weighting::relative_likelihood}, loss, weighed(false, 1), false);
+}
+
+TEST_CASE("fit_dpo: aot learns to order held-out pairs; it has no place for margins and weights", "[training]") {
+    const auto rule = [](std::span<const std::int32_t> row) { return std::count(row.begin(), row.end(), 2); };
+    table_model start(small_policy(adamw{}));
+    std::vector<std::uint64_t> id(600);
+    count_up(std::span(id));
+    const batch said = start.rollout({}, id, {}, {1, 0});
+    std::vector<preference_pair> pairs;
+    for (std::uint32_t i = 0; i + 1 < 600; i += 2) {
+        const auto a = rule(said.row(i)), b = rule(said.row(i + 1));
+        if (a != b) pairs.push_back(a > b ? preference_pair{i, i + 1} : preference_pair{i + 1, i});
+    }
+    const std::span<const preference_pair> all(pairs), shown = all.first(all.size() / 2),
+                                                       kept = all.subspan(all.size() / 2);
+    for (const bool paired : {true, false}) {
+        table_model policy = start, reference = start.clone();
+        fit_dpo(policy, reference, said, shown, {.epochs = 20, .pairs_per_step = 32, .step = {.learning_rate = 0.05}},
+                aot{.paired = paired, .beta = 0.3});
+        REQUIRE(judge_pairs(policy, reference, said, kept).accuracy > 0.8);  // a guess: 0.5 +- 0.05
+    }
+    const std::vector<double> margin(pairs.size());
+    const auto message = [&](const dpo_options& options) {
+        return message_of<option_error>([&] { fit_dpo(start, start, said, pairs, options, aot{}); });
+    };
+    REQUIRE(contains(message({.margin = margin}), "aot: terms.margin: expected none"));
+    REQUIRE(contains(message({.weighting = pair_weighting::likelihood}), "aot: terms.factor: expected none"));
 }
 
 TEST_CASE("fit_dpo: each pair's margin goes with it, whatever the order", "[training]") {
@@ -178,6 +253,7 @@ TEST_CASE("fit_dpo: what cannot be is refused before anything moves", "[training
     REQUIRE(contains(message_of<option_error>(fit({})), "fit_dpo: pairs: expected at least one"));
     REQUIRE(contains(message_of<option_error>(fit(some_pairs, {.epochs = 0})), "dpo_options: .epochs"));
     REQUIRE(contains(message_of<option_error>(fit(some_pairs, {.pairs_per_step = 0})), ".pairs_per_step"));
+    REQUIRE(contains(message_of<option_error>(fit(some_pairs, {.weights = {.cap = 0}})), "wpo: .cap"));
     REQUIRE(contains(message_of<option_error>(fit(some_pairs, {.step = {.learning_rate = not_a_number}})),
                      ".learning_rate"));
     REQUIRE(contains(message_of<option_error>(fit(some_pairs, {}, {.beta = not_a_number})), "dpo: .beta"));

@@ -20,8 +20,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Units:   nats times beta. Stats: rewards of the pairs as dpo has them, before sorting.
 /// At kinks: equal numbers are taken in the order of their pairs.
 /// Degenerate: one pair: dpo's sigmoid. No pairs with a weight: loss 0. A row without unmasked tokens: 0, no gradient.
-/// Errors:  shape_error; option_error; numeric_error for a weight, or for weights that differ: quantiles match one to
-///          one. No allocation once `work` has grown.
+/// Errors:  shape_error; option_error, also for margins and factors: it has no place for them; numeric_error for a
+///          weight, or for weights that differ: quantiles match one to one. No allocation once `work` has grown.
 /// Needs:   many pairs at once: quantiles of few say little. Finite log-probs.
 /// Source:  Melnyk et al. 2024, arXiv 2406.05882, section 3; TRL: loss_type aot, aot_unpaired.
 struct aot {
@@ -45,6 +45,9 @@ struct aot {
         detail::check_same_shape(terms.log_prob, terms.reference_log_prob, "aot", "terms.reference_log_prob");
         detail::check_same_shape_if_given(terms.log_prob, terms.mask, "aot", "terms.mask");
         detail::check_same_shape(terms.log_prob, d_log_prob, "aot", "d_log_prob");
+        if (!terms.margin.empty() || !terms.factor.empty()) [[unlikely]]
+            fail(error_kind::option, "aot", terms.margin.empty() ? "terms.factor" : "terms.margin",
+                 "none: quantiles join other pairs", "some");
         if (detail::check_pairs(terms.pairs, rows, "aot") == 0) return {};
 
         std::vector<double>&x = work.a, &y = work.b, &u = work.c, &v = work.d, &slope = work.e;

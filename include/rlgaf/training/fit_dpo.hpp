@@ -4,6 +4,7 @@
 #include "rlgaf/preference/dpo.hpp"
 #include "rlgaf/training/observer.hpp"
 #include "rlgaf/training/pair_step.hpp"
+#include "rlgaf/training/pair_weighting.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -15,10 +16,13 @@ struct dpo_options {
     std::size_t micro_batch_rows = 0;  ///< rows a forward pass at most; 0: all
     std::uint64_t seed = 1;            ///< of the order of pairs
     std::span<const double> margin{};  ///< [pairs] or none: by how much each chosen reward is to be above the other
+    pair_weighting weighting = pair_weighting::none;
+    wpo weights{};  ///< of weighting
 
     void check() const {
         step.check();
         learning_rate.check();
+        weights.check();
         detail::check_option(epochs > 0, "dpo_options", "epochs", "at least 1", 0);
         detail::check_option(pairs_per_step > 0, "dpo_options", "pairs_per_step", "at least 1", 0);
     }
@@ -45,6 +49,16 @@ bool run_epochs(P& policy, const typename P::batch& batch, const ragged_view<con
                 double start, const char* function, round_report& report, Observers&... observers) {
     step_pairs taken(rows(batch));
     pair_scratch<typename P::scalar> scratch;
+    using T = typename P::scalar;
+    ragged_buffer<T> collision;
+    std::vector<double> factor;
+    const auto weighed = [&](const preference_terms<T>& terms, workspace& work, const ragged_view<T>& d_log_prob) {
+        if (options.weighting == pair_weighting::none) return loss(terms, work, d_log_prob);
+        options.weights(terms, std::as_const(collision).view(), work, factor);
+        preference_terms<T> with_factor = terms;
+        with_factor.factor = span_of(factor);
+        return loss(with_factor, work, d_log_prob);
+    };
     std::vector<std::size_t> order(pairs.size());
     count_up(span_of(order));
     for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
@@ -55,8 +69,10 @@ bool run_epochs(P& policy, const typename P::batch& batch, const ragged_view<con
                        span_of(order, first, options.pairs_per_step < left ? options.pairs_per_step : left));
             step_options step = options.step;
             step.learning_rate *= options.learning_rate(report.round);
-            const pair_report done =
-                step_on_pairs(policy, batch, reference, taken, loss, step, options.micro_batch_rows, scratch, function);
+            if (options.weighting == pair_weighting::relative_likelihood)
+                read_log_collision(policy, select(batch, taken.rows()), options.micro_batch_rows, collision, function);
+            const pair_report done = step_on_pairs(policy, batch, reference, taken, weighed, step,
+                                                   options.micro_batch_rows, scratch, function);
             report.round += 1;
             describe_pairs(done, report);
             report.seconds = clock_seconds() - start;
@@ -71,7 +87,7 @@ bool run_epochs(P& policy, const typename P::batch& batch, const ragged_view<con
 
 /// Trains a policy on pairs of answers, without a reward model: direct preference optimisation and its relatives. Pairs
 /// are rows of `batch`; a row in several pairs of a step is read once. The reference is only read, once, before the first
-/// step: it may be the policy itself. `loss` is dpo, aot, spin or a callable like them, which may call wpo first.
+/// step: it may be the policy itself. `loss` is dpo, aot, spin or a callable like them; options.weighting is wpo.
 /// Observers see a round_report a step: policy_loss, accuracy (of the step's pairs, before the step), score_expert and
 /// score_policy (implicit rewards of the chosen and of the rejected). Returns the last one.
 /// Errors: option_error if there are no pairs; shape_error for rows that the batch does not have; numeric_error for
