@@ -19,8 +19,63 @@ TEST_CASE("raro_reward: RARO's table of labels, and what a drawn label is worth 
     }
 }
 
+TEST_CASE("raro_reward: sampled labels are worth their expectation on average, and each is one of three") {
+    dice d(13);
+    for (int i = 0; i < 5; ++i) {
+        shaping_step<double> step{.width = 3};
+        const std::vector<double> z = {d.normal(), d.normal(), d.normal()};
+        constexpr std::size_t rows = 1000, calls = 100;
+        for (std::size_t b = 0; b < rows; ++b) step.score.insert(step.score.end(), z.begin(), z.end());
+        step.group.assign(rows, 0);
+        const double expected = score_reward(raro_reward{.reward_of_tie = 0.3}, z, 3)[0];
+        const raro_reward stage{.reward_of_tie = 0.3, .label = verdict::sampled, .seed = 5};
+        raro_reward::state state;
+        std::vector<double> all, first;
+        for (std::size_t k = 0; k < calls; ++k) {
+            step.begin(std::vector<std::uint32_t>(rows, 1));
+            step.run(stage, state);
+            const std::vector<double> r = step.outcome(0);
+            REQUIRE(r != first);  // calls draw anew
+            all.insert(all.end(), r.begin(), r.end());
+            first.assign(all.begin(), all.begin() + rows);
+        }
+        REQUIRE(state.draws == calls);
+        double sum = 0, squares = 0;
+        for (const double r : all) {
+            REQUIRE((r == 0 || r == 0.3 || r == 1));
+            sum += r, squares += r * r;
+        }
+        const double n = static_cast<double>(all.size()), mean = sum / n;
+        REQUIRE(std::abs(mean - expected) < 4 * std::sqrt((squares / n - mean * mean) / n));
+    }
+}
+
+TEST_CASE("raro_reward: sampled labels follow seed, call and row, and go on where they were saved") {
+    const auto drawn = [](std::uint64_t seed, raro_reward::state& state, std::size_t rows) {
+        shaping_step<double> step{.score = std::vector<double>(3 * rows, 0.0), .width = 3};
+        step.group.assign(rows, 0);
+        step.begin(std::vector<std::uint32_t>(rows, 1));
+        step.run(raro_reward{.label = verdict::sampled, .seed = seed}, state);
+        return step.outcome(0);
+    };
+    raro_reward::state a, b, c;
+    const std::vector<double> first = drawn(1, a, 40), shorter = drawn(1, b, 10);
+    REQUIRE(std::vector<double>(first.begin(), first.begin() + 10) == shorter);  // whatever comes after a row
+    REQUIRE(drawn(2, c, 40) != first);
+    raro_reward::state saved;
+    const std::vector<double> archive = archived(a);
+    archived(saved, &archive);
+    const std::vector<double> second = drawn(1, a, 40);
+    REQUIRE((second != first && drawn(1, saved, 40) == second));
+    raro_reward::state untouched;
+    shaping_step<double> step{.score = {0, 0, 0}, .group = {0}, .width = 3};
+    step.begin({1});
+    step.run(raro_reward{}, untouched);
+    REQUIRE(untouched.draws == 0);
+}
+
 TEST_CASE("raro_reward at extremes, with NaN, and with what it refuses") {
-    for (const verdict label : {verdict::expected, verdict::likeliest}) {
+    for (const verdict label : {verdict::expected, verdict::likeliest, verdict::sampled}) {
         const raro_reward stage{.label = label};
         REQUIRE(gap(score_reward(stage, std::vector<double>{1e4, 0, 0, -1e4, 1e4, 0, 0, 0, 1e4}, 3), {0, 1, 0.6}) == 0);
         for (std::size_t k = 0; k < 3; ++k) {
