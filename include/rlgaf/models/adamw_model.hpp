@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "rlgaf/backend/optimizer.hpp"
+#include "rlgaf/backend/visit.hpp"
 #include "rlgaf/models/lstm/parameter_memory.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -24,6 +25,12 @@ public:
     std::span<const parameter_block<T>> parameters() { return memory_.blocks(); }
     adamw::state<T>& optimizer_state() { return optimizer_state_; }
     const Options& options() const { return options_; }
+    /// Parameters and the optimiser's memory.
+    template <class Archive>
+    void visit(Archive& a) {
+        visit_parameters(a, *this);
+        optimizer_state_.visit(a);
+    }
 
 protected:
     /// Errors: option_error.

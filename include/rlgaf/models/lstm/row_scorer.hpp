@@ -34,6 +34,11 @@ public:
         pool_.give_back(std::move(w));
     }
     std::size_t width() const { return options_.outputs; }
+    template <class Archive>
+    void visit(Archive& a) {
+        model::visit(a);
+        a("forwards", forwards_);
+    }
 
 protected:
     using model = adamw_model<T, lstm_scorer_options>;
