@@ -219,6 +219,7 @@
 #include "rlgaf/backend/relaxed_rows.hpp"
 #include "rlgaf/backend/scorer.hpp"
 #include "rlgaf/backend/token_batch.hpp"
+#include "rlgaf/backend/visit.hpp"
 
 #include "rlgaf/training/accuracy.hpp"
 #include "rlgaf/training/adversarial_options.hpp"

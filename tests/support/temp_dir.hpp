@@ -12,6 +12,8 @@
 #include <system_error>
 #include <vector>
 
+#include "support/errors.hpp"
+
 namespace rlgaf_test {
 
 class temp_dir {
@@ -60,19 +62,6 @@ inline std::string bytes_of(const std::filesystem::path& file) {
     std::ifstream in(file, std::ios::binary);
     if (!in) throw std::runtime_error("cannot read " + file.string());
     return {std::istreambuf_iterator<char>(in), {}};
-}
-
-/// The message of the `Error` that `f` throws; "" if it throws none, "other: ..." if it throws something else.
-template <class Error, class F>
-std::string message_of(F&& f) {
-    try {
-        f();
-    } catch (const Error& error) {
-        return error.what();
-    } catch (const std::exception& error) {
-        return std::string("other: ") + error.what();
-    }
-    return {};
 }
 
 inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }

@@ -173,6 +173,11 @@ public:
         return optimizer_(memory_, std::span<const parameter_block<T>>(blocks), options);
     }
     void discard() { gradient.assign(gradient.size(), T{0}); }
+    template <class Archive>
+    void visit(Archive& a) {
+        a("table", std::span<T>(value));
+        memory_.visit(a);
+    }
 
 private:
     Optimizer optimizer_;

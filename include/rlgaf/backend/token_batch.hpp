@@ -30,6 +30,10 @@ struct token_prompts {
     std::span<const std::int32_t> row(std::size_t i) const {
         return {token.data() + offset[i], offset[i + 1] - offset[i]};
     }
+    template <class Archive>
+    void visit(Archive& a) {
+        a("token", token), a("offset", offset);
+    }
 };
 inline std::size_t rows(const token_prompts& p) { return p.offset.size() - 1; }
 inline token_prompts select(const token_prompts& p, std::span<const std::size_t> pick) {
@@ -76,6 +80,13 @@ struct token_batch {
         detail::append(length, static_cast<std::uint32_t>(tokens.size()));
         detail::append(end, how);
         detail::append(temperature, sampled_at);
+    }
+
+    template <class Archive>
+    void visit(Archive& a) {
+        a("token", token), a("log_prob", log_prob), a("mask", mask), a("offset", offset), a("length", length);
+        a("end", end), a("temperature", temperature);
+        prompt.visit(a);
     }
 
     /// Calls f(row, position, token before, token), all std::size_t, for every token in order; `start` is before the
@@ -211,6 +222,15 @@ public:
         return select(all_, pick_);
     }
     const Batch& all() const { return all_; }
+
+    /// Where it is in its passes, without the demonstrations. Errors: option_error for another number of them.
+    template <class Archive>
+    void visit(Archive& a) {
+        a("order", order_), a("next", next_), a("pass", pass_);
+        if (order_.size() != rows(all_)) [[unlikely]]
+            fail(error_kind::option, "demonstrations", "rows", short_text(order_.size(), ", as when it was saved"),
+                 short_text(rows(all_)));
+    }
 
 private:
     Batch all_;

@@ -85,8 +85,8 @@ constexpr bool takes() {
 }
 }  // namespace detail
 
-/// Visits the fields of a state in a fixed order: `archive(name, double& | std::uint64_t& | std::vector<double>&)`.
-/// The library defines no archive on these floors; a checkpoint writer, a reader and a hash are three of them.
+/// Visits the fields of a state in a fixed order: `archive(name, x)`, x a number, a std::vector of numbers or a std::span of
+/// numbers, which keeps its size. The floors define no archive; a checkpoint's writer and reader are in io/checkpoint.hpp.
 template <class A>
 concept archive = requires(A& a, double& x) {
     a("name", x);

@@ -64,6 +64,17 @@ public:
         return out;
     }
 
+    /// With a batch that has visit(archive). Without it the buffer is empty when it comes back.
+    template <class Archive>
+    void visit([[maybe_unused]] Archive& a) {
+        if constexpr (requires(Batch& b) { b.visit(a); }) {
+            std::uint64_t parts = kept_.size();
+            a("capacity", capacity_), a("max_age", max_age_), a("size", size_), a("parts", parts);
+            kept_.resize(parts);
+            for (Batch& b : kept_) b.visit(a);
+        }
+    }
+
 private:
     std::size_t capacity_, max_age_;
     std::vector<Batch> kept_;

@@ -40,6 +40,7 @@ struct adversarial_options {
     std::size_t sampling_attempts =
         1;  ///< with informative_groups, > 0: rounds that are sampled until enough groups teach something (DAPO); 1: what
             ///< drops is not replaced
+    std::size_t schedule_from = 0;  ///< rounds that the schedules above have behind them, as when a run goes on
 
     void check() const {
         policy.check();

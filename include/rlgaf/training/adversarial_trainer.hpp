@@ -61,9 +61,9 @@ public:
         round_report report{.rounds = options.rounds};
         for (std::size_t i = 0; i < options.rounds; ++i) {
             adversarial_options now = options;
-            now.policy.step.learning_rate *= options.policy_rate(i);
-            now.discriminator.step.learning_rate *= options.discriminator_rate(i);
-            now.critic.step.learning_rate *= options.critic_rate(i);
+            now.policy.step.learning_rate *= options.policy_rate(options.schedule_from + i);
+            now.discriminator.step.learning_rate *= options.discriminator_rate(options.schedule_from + i);
+            now.critic.step.learning_rate *= options.critic_rate(options.schedule_from + i);
             report = one_round(now, report);
             report.round = i + 1;
             report.seconds = clock_seconds() - start;
@@ -76,6 +76,12 @@ public:
 
     /// Rounds over all calls of `run`.
     std::size_t rounds_done() const { return rounds_done_; }
+    /// For a checkpoint: all but the options and what the trainer refers to (policy, discriminator, experts, critic).
+    template <class Archive>
+    void visit(Archive& a) {
+        policy_.visit(a), discriminator_.visit(a);
+        a("round_number", round_number_), a("rounds_done", rounds_done_);
+    }
     /// The last round's samples, scores and rewards, and with a critic values and returns.
     const trajectories<P>& last_round() const { return policy_.round; }
 

@@ -79,6 +79,11 @@ public:
         report.discarded_steps += done.discarded;
     }
 
+    template <class Archive>
+    void visit([[maybe_unused]] Archive& a) {
+        if constexpr (present) scale_.visit(a);
+    }
+
 private:
     static auto critic(std::tuple<part<C>...>& parts) {
         no_component none;

@@ -71,6 +71,11 @@ public:
         past_real_.add(real_of_samples());
     }
 
+    template <class Archive>
+    void visit(Archive& a) {
+        past_fake_.visit(a), past_real_.visit(a);
+    }
+
 private:
     /// Pairs of beginnings of the same length, even in 1 .. the shorter row's: nothing but what was said tells them apart.
     void add_beginnings(step& s, double each, rng_key key, std::size_t k) {

@@ -116,6 +116,13 @@ public:
         if (options.discriminator_updates > 0) feed_.remember(round.batch);
     }
 
+    template <class Archive>
+    void visit(Archive& a) {
+        feed_.visit(a);
+        a("steps", scratch_.steps), a("warm", warm_);
+        if constexpr (!has_role<role::discriminator_loss, C...>) default_loss_.memory.visit(a);
+    }
+
 private:
     template <class Role>
     static auto& only(parts& all) {

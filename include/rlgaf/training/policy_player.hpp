@@ -123,7 +123,22 @@ public:
         }
     }
 
+    template <class Archive>
+    void visit(Archive& a) {
+        std::apply([&](auto&... p) { (visit_memory(a, p), ...); }, parts);
+        if constexpr (!has_role<role::advantage, C...>) visit_memory(a, default_advantage_);
+        if constexpr (!has_role<role::policy_loss, C...>) visit_memory(a, default_loss_);
+        if constexpr (!has_role<role::reward, C...>) visit_memory(a, default_reward_);
+        reference_.visit(a, policy);
+        critic_.visit(a);
+        a("gate_passed", gate_passed_);
+    }
+
 private:
+    template <class Archive, class Part>
+    static void visit_memory(Archive& a, Part& p) {
+        p.memory.visit(a);
+    }
     prompts sample_once(const adversarial_options& options, rng_key key) {
         const prompts asked = draw_prompts<P>(parts, rollout_.prompts(), key, Defaults::name);
         roll_out(policy, asked, rollout_, key, round);

@@ -20,6 +20,7 @@ struct rlhf_options {
     double log_prob_tolerance = 0;     ///< of the sanity gate of the first round; 0: 1e-3 for float, 1e-9 for double
     bool sync_reference = false;       ///< the reference follows the policy (TR-DPO); not with frozen_reference
     reference_sync reference{};        ///< how, by optimiser steps of the policy
+    std::size_t schedule_from = 0;     ///< rounds that the schedules have behind them, as when a run goes on
 
     void check() const {
         detail::check_option(log_prob_tolerance >= 0, "rlhf_options", "log_prob_tolerance", "0 or positive",
@@ -45,7 +46,8 @@ struct rlhf_options {
                 .critic_rate = critic_rate,
                 .critic_warmup = critic_warmup,
                 .sync_reference = sync_reference,
-                .reference = reference};
+                .reference = reference,
+                .schedule_from = schedule_from};
     }
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 #include "rlgaf/backend/parameter_average.hpp"
+#include "rlgaf/backend/visit.hpp"
 #include "rlgaf/training/trainer_parts.hpp"
 
 /// Where a trainer takes its prompts and its reference policy from.
@@ -47,6 +48,19 @@ public:
             using block = parameter_block<typename P::scalar>;
             const auto from = policy.parameters(), to = clone_.front().parameters();
             for (; steps > 0; --steps) sync(sync_, std::span<const block>(from), std::span<const block>(to));
+        }
+    }
+
+    /// The clone, if there is one by now.
+    template <class Archive>
+    void visit([[maybe_unused]] Archive& a, [[maybe_unused]] const P& policy) {
+        if constexpr (Needed && !has_role<role::reference, C...>) {
+            std::uint64_t clones = clone_.size();
+            a("clones", clones);
+            if (clones == 0) clone_.clear();
+            if (clones > 0 && clone_.empty()) clone_.push_back(policy.clone());
+            for (P& clone : clone_) visit_model(a, clone);
+            sync_.visit(a);
         }
     }
 
