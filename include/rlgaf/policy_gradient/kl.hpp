@@ -66,7 +66,7 @@ struct kl_loss {
                 d_log_prob, terms.mask, row_weight,
                 [scale, kl, limit](T w, T log_prob, T reference, T old) {
                     const T apart = log_prob - old, held = detail::held_within(apart, -limit, limit);
-                    const T alive = held == apart ? T{1} : T{0};
+                    const T alive = detail::choose(held == apart, T{1}, T{0});
                     const T ratio = exponential(held), value = ratio * kl(reference - log_prob).value;
                     // exp(d) exp(u) does not move with log_prob: what is left of the derivative is -exp(d) u
                     return detail::token_term<2, T>{scale * w * alive * ratio * (log_prob - reference),

@@ -90,7 +90,7 @@ policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const doubl
                 if constexpr (WithRatio) {
                     const T apart = x.log_prob[i] - x.old_log_prob[i];
                     in.log_ratio = held_within(apart, -limit, limit);
-                    in.alive = in.log_ratio == apart ? T{1} : T{0};
+                    in.alive = choose(in.log_ratio == apart, T{1}, T{0});
                     const exponential_pair<T> e = exponential_and_excess(in.log_ratio);
                     in.ratio = e.value;
                     excess[i] = e.minus_1_minus_x;
@@ -105,7 +105,7 @@ policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const doubl
             }
             T* d = d_row.data() + first;
             if (mask)
-                for (std::size_t i = 0; i < n; ++i) d[i] = taken[i] != 0 ? d[i] + slope[i] : d[i];
+                for (std::size_t i = 0; i < n; ++i) d[i] = choose(taken[i] != 0, d[i] + slope[i], d[i]);
             else
                 for (std::size_t i = 0; i < n; ++i) d[i] += slope[i];
             loss.add(value, n);

@@ -60,7 +60,8 @@ struct clip_cov {
         const T lowest = static_cast<T>(1 - clip_low), highest = detail::ratio_bound<T>(1 + clip_high);
         const T none = detail::ratio_bound<T>(std::numeric_limits<double>::infinity());
         const auto formula = [=](const auto& x) {
-            const T gains = x.advantage > 0 ? T{1} : T{0}, loses = x.advantage < 0 ? T{1} : T{0};
+            const T gains = detail::choose(x.advantage > 0, T{1}, T{0});
+            const T loses = detail::choose(x.advantage < 0, T{1}, T{0});
             const auto r = detail::hold_ratio(x.ratio, loses * lowest, gains * highest + (1 - gains) * none);
             return detail::token_output<T>{
                 .value = r.value, .slope = r.free * x.alive, .clips = detail::clip_code(r.below, r.above, T{0})};

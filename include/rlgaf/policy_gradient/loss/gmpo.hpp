@@ -16,11 +16,11 @@ double add_between(const policy_terms<T>& terms, std::size_t b, T low, T high, T
         const std::size_t rest = log_prob.size() - first, n = rest < block_tokens ? rest : block_tokens;
         for (std::size_t i = 0; i < n; ++i) {
             const T apart = log_prob[first + i] - old_log_prob[first + i];
-            kept[i] = (apart < low ? T{0} : T{1}) * (apart > high ? T{0} : T{1});
+            kept[i] = choose(apart < low, T{0}, T{1}) * choose(apart > high, T{0}, T{1});
         }
         if (in)
             for (std::size_t i = 0; i < n; ++i) kept[i] = in[first + i] != 0 ? kept[i] : T{0};
-        for (std::size_t i = 0; i < n; ++i) d[first + i] = kept[i] != 0 ? d[first + i] + g : d[first + i];
+        for (std::size_t i = 0; i < n; ++i) d[first + i] = choose(kept[i] != 0, d[first + i] + g, d[first + i]);
         count.add(kept, n);
     }
     return count.total();

@@ -50,7 +50,8 @@ struct gspo_token {
             const T above = static_cast<T>(gain.above), below = static_cast<T>(loss.below);
             stats.merge(detail::token_loss<true>(
                 terms.slice(b, 1), row_weight.subspan(b, 1), d_log_prob.slice(b, 1), "gspo_token", [=](const auto& x) {
-                    const T gains = x.advantage > 0 ? T{1} : T{0}, loses = x.advantage < 0 ? T{1} : T{0};
+                    const T gains = detail::choose(x.advantage > 0, T{1}, T{0});
+                    const T loses = detail::choose(x.advantage < 0, T{1}, T{0});
                     return detail::token_output<T>{.value = gains * gain_value + loses * loss_value,
                                                    .slope = gains * gain_slope + loses * loss_slope,
                                                    .clips = detail::clip_code(loses * below, gains * above, T{0})};

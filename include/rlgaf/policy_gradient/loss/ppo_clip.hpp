@@ -36,7 +36,8 @@ struct ppo_clip {
         const T lowest = static_cast<T>(1 - clip_low), highest = detail::ratio_bound<T>(1 + clip_high);
         const T ceiling = detail::ratio_bound<T>(dual_clip > 0 ? dual_clip : 1e9);
         return detail::token_loss<true>(terms, row_weight, d_log_prob, "ppo_clip", [=](const auto& x) {
-            const T gains = x.advantage > 0 ? T{1} : T{0}, loses = x.advantage < 0 ? T{1} : T{0};
+            const T gains = detail::choose(x.advantage > 0, T{1}, T{0});
+            const T loses = detail::choose(x.advantage < 0, T{1}, T{0});
             const auto r = detail::hold_ratio(x.ratio, loses * lowest, gains * highest + (1 - gains) * ceiling);
             return detail::token_output<T>{.value = r.value,
                                            .slope = r.free * x.alive,

@@ -40,7 +40,8 @@ struct two_sided_clip {
         const T highest_gain = detail::ratio_bound<T>(delta < highest ? delta : highest);
         const T highest_loss = detail::ratio_bound<T>(delta < highest ? highest : delta);
         return detail::token_loss<true>(terms, row_weight, d_log_prob, "two_sided_clip", [=](const auto& x) {
-            const T gains = x.advantage > 0 ? T{1} : T{0}, loses = x.advantage < 0 ? T{1} : T{0};
+            const T gains = detail::choose(x.advantage > 0, T{1}, T{0});
+            const T loses = detail::choose(x.advantage < 0, T{1}, T{0});
             const auto r =
                 detail::hold_ratio(x.ratio, loses * lowest, gains * highest_gain + (1 - gains) * highest_loss);
             return detail::token_output<T>{.value = r.value,
