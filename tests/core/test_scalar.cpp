@@ -47,6 +47,43 @@ TEST_CASE("sigmoid and softplus at +-1e4, infinity and NaN") {
     REQUIRE(std::isnan(softplus(not_a_number)));
 }
 
+TEST_CASE("softplus_and_slope is softplus, sigmoid(x) and sigmoid(-x)") {
+    for (double x = -700; x <= 700; x += 0.37) {
+        const softplus_pair both = softplus_and_slope(x);
+        REQUIRE(both.value == softplus(x));
+        REQUIRE(relative(both.slope, sigmoid(x)) < 1e-15);
+        REQUIRE(relative(both.rest, sigmoid(-x)) < 1e-15);
+    }
+    for (const double x : {1e4, infinity}) {
+        REQUIRE(softplus_and_slope(x).slope == 1);
+        REQUIRE(softplus_and_slope(x).rest == 0);
+        REQUIRE(softplus_and_slope(-x).slope == 0);
+        REQUIRE(softplus_and_slope(-x).rest == 1);
+    }
+    REQUIRE(std::isnan(softplus_and_slope(not_a_number).slope));
+    REQUIRE(std::isnan(softplus_and_slope(not_a_number).rest));
+}
+
+TEST_CASE("logarithm keeps its digits from the smallest normal number to the largest") {
+    const double tolerance = 2 * std::numeric_limits<double>::epsilon();
+    const auto check = [&](double x) {
+        CAPTURE(x);
+        REQUIRE(relative(logarithm(x), std::log(static_cast<long double>(x))) <= tolerance);
+    };
+    for (double x = 0.3; x < 3; x += 1.7e-4) check(x);
+    for (double power = -1021.9; power < 1023.9; power += 0.0317) check(std::exp2(power));
+    for (double apart = 1e-15; apart < 0.5; apart *= 1.3) check(1 + apart), check(1 - apart);
+    check(std::numeric_limits<double>::min());
+    check(std::numeric_limits<double>::max());
+    REQUIRE(logarithm(1) == 0);
+    REQUIRE(logarithm(0) == -infinity);
+    REQUIRE(logarithm(infinity) == infinity);
+    REQUIRE(logarithm(1e-310) == logarithm(std::numeric_limits<double>::min()));
+    REQUIRE(std::isnan(logarithm(-1)));
+    REQUIRE(std::isnan(logarithm(-infinity)));
+    REQUIRE(std::isnan(logarithm(not_a_number)));
+}
+
 TEST_CASE("sigmoid is the slope of softplus") {
     for (double x = -30; x < 30; x += 0.7) REQUIRE(gap(slope([&] { return softplus(x); }, x), sigmoid(x)) < 1e-9);
 }

@@ -35,9 +35,11 @@
 #if defined(__GNUC__)
 #define RLGAF_COLD [[gnu::cold, gnu::noinline]]
 #define RLGAF_INLINE [[gnu::always_inline]] inline
+#define RLGAF_FLATTEN [[gnu::flatten]]  // what it calls is inlined: for loops over a formula that is given
 #else
 #define RLGAF_COLD
 #define RLGAF_INLINE inline
+#define RLGAF_FLATTEN
 #endif
 
 namespace rlgaf {

@@ -47,20 +47,15 @@ RLGAF_INLINE split_exponential<double> split(double x) noexcept {
     const double shifted = x * 0x1.71547652b82fep0 + 0x1.8p52;  // its last bits are n
     const double n = shifted - 0x1.8p52;
     const double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;
-    double q = 1.0 / 6227020800;
-    q = q * r + 1.0 / 479001600;
-    q = q * r + 1.0 / 39916800;
-    q = q * r + 1.0 / 3628800;
-    q = q * r + 1.0 / 362880;
-    q = q * r + 1.0 / 40320;
-    q = q * r + 1.0 / 5040;
-    q = q * r + 1.0 / 720;
-    q = q * r + 1.0 / 120;
-    q = q * r + 1.0 / 24;
-    q = q * r + 1.0 / 6;
-    q = q * r + 0.5;
+    const double square = r * r;
+    double odd = 1.0 / 6227020800, even = 1.0 / 479001600;  // two chains that do not wait for each other
+    odd = odd * square + 1.0 / 39916800, even = even * square + 1.0 / 3628800;
+    odd = odd * square + 1.0 / 362880, even = even * square + 1.0 / 40320;
+    odd = odd * square + 1.0 / 5040, even = even * square + 1.0 / 720;
+    odd = odd * square + 1.0 / 120, even = even * square + 1.0 / 24;
+    odd = odd * square + 1.0 / 6, even = even * square + 0.5;
     const std::int64_t bits = __builtin_bit_cast(std::int64_t, shifted);
-    return {__builtin_bit_cast(double, (bits + 1023) << 52), r, q};
+    return {__builtin_bit_cast(double, (bits + 1023) << 52), r, odd * r + even};
 }
 
 RLGAF_INLINE split_exponential<float> split(float x) noexcept {

@@ -5,8 +5,8 @@
 
 #include "rlgaf/core/exponential.hpp"
 
-/// Scalar functions that neither overflow nor cancel. All take and return `double`, natural logarithms. sigmoid, softplus
-/// and log_sigmoid have no branches and call nothing, so that compilers turn loops over them into vector code.
+/// Scalar functions that neither overflow nor cancel. All take and return `double`, natural logarithms. sigmoid, softplus,
+/// log_sigmoid and logarithm have no branches and call nothing, so that compilers turn loops over them into vector code.
 namespace rlgaf::inline RLGAF_ABI {
 
 namespace detail {
@@ -21,15 +21,12 @@ RLGAF_INLINE double exponential_decay(double x) noexcept {
 /// c = 1 or 1.5 so that |z| <= 1/7.
 RLGAF_INLINE double log1p_of_share(double e) noexcept {
     const double above = choose(e > 0.25, 0.5, 0.0), z = (e - above) / (e + above + 2), square = z * z;
-    double q = 1.0 / 17;
-    q = q * square + 1.0 / 15;
-    q = q * square + 1.0 / 13;
-    q = q * square + 1.0 / 11;
-    q = q * square + 1.0 / 9;
-    q = q * square + 1.0 / 7;
-    q = q * square + 1.0 / 5;
-    q = q * square + 1.0 / 3;
-    return choose(e > 0.25, 0.40546510810816438, 0.0) + (2 * z + 2 * z * (square * q));
+    const double fourth = square * square;
+    double odd = 1.0 / 17, even = 1.0 / 15;
+    odd = odd * fourth + 1.0 / 13, even = even * fourth + 1.0 / 11;
+    odd = odd * fourth + 1.0 / 9, even = even * fourth + 1.0 / 7;
+    odd = odd * fourth + 1.0 / 5, even = even * fourth + 1.0 / 3;
+    return choose(e > 0.25, 0.40546510810816438, 0.0) + (2 * z + 2 * z * (square * (odd * square + even)));
 }
 
 }  // namespace detail
@@ -45,17 +42,44 @@ RLGAF_INLINE double softplus(double x) noexcept {
     return detail::choose(x < 0, 0.0, x) + detail::log1p_of_share(detail::exponential_decay(x));
 }
 
-/// softplus and its derivative for the price of one exponential.
+/// softplus(x), sigmoid(x) and sigmoid(-x) for the price of one exponential and two divisions.
 struct softplus_pair {
     double value, slope;
+    double rest;  ///< 1 - slope without cancellation
 };
 RLGAF_INLINE softplus_pair softplus_and_slope(double x) noexcept {
-    const double e = detail::exponential_decay(x);
-    return {detail::choose(x < 0, 0.0, x) + detail::log1p_of_share(e), detail::choose(x < 0, e, 1.0) / (1.0 + e)};
+    const double e = detail::exponential_decay(x), large = 1 / (1 + e), small = e * large;
+    return {detail::choose(x < 0, 0.0, x) + detail::log1p_of_share(e), detail::choose(x < 0, small, large),
+            detail::choose(x < 0, large, small)};
 }
 
 /// log(sigmoid(x)) = -softplus(-x); its derivative is sigmoid(-x).
 RLGAF_INLINE double log_sigmoid(double x) noexcept { return -softplus(-x); }
+
+/// log(x) within 2 epsilon. No branches, no calls. Below the smallest normal number, 2.2e-308, it is that one's, at 0
+/// -infinity; of what is negative it is NaN.
+RLGAF_INLINE double logarithm(double x) noexcept {
+    constexpr double infinity = std::numeric_limits<double>::infinity(), smallest = 0x1p-1022;
+    constexpr std::int64_t root_half = 0x3fe6a09e667f3bcd, one = std::int64_t{1} << 52;
+    const double held = detail::held_within(x, smallest, std::numeric_limits<double>::max());
+    // x = 2^n m, sqrt(1/2) <= m < sqrt(2); n, moved up by 1023, becomes a double by its bits
+    const std::int64_t bits = __builtin_bit_cast(std::int64_t, held);
+    const std::int64_t power =
+        static_cast<std::int64_t>(static_cast<std::uint64_t>(bits - root_half + 1023 * one) >> 52);
+    const double n = __builtin_bit_cast(double, power | 0x4330000000000000) - (0x1p52 + 1023);
+    const double m = __builtin_bit_cast(double, bits - ((power - 1023) << 52));
+    const double z = (m - 1) / (m + 1), square = z * z;  // log m = 2 artanh(z), |z| < 0.172
+    const double fourth = square * square;
+    double odd = 1.0 / 21, even = 1.0 / 19;
+    odd = odd * fourth + 1.0 / 17, even = even * fourth + 1.0 / 15;
+    odd = odd * fourth + 1.0 / 13, even = even * fourth + 1.0 / 11;
+    odd = odd * fourth + 1.0 / 9, even = even * fourth + 1.0 / 7;
+    odd = odd * fourth + 1.0 / 5, even = even * fourth + 1.0 / 3;
+    const double rest = 2 * z * (square * (odd * square + even)) + n * 0x1.ef35793c76730p-45;
+    const double log = n * 0x1.62e42fefa3800p-1 + (2 * z + rest);
+    const double positive = detail::choose(x == infinity, infinity, log);
+    return detail::choose(x > 0, positive, detail::choose(x == 0, -infinity, std::numeric_limits<double>::quiet_NaN()));
+}
 
 /// exp(x) - 1 - x without cancellation near 0; never negative.
 inline double expm1_minus_x(double x) noexcept {

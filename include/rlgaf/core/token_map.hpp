@@ -58,8 +58,8 @@ inline std::size_t count_included(const std::uint8_t* mask, std::size_t n) noexc
 /// `in` have no influence, those of `out` keep what they have. The formula is arithmetic and comparisons that are used
 /// once. Shapes: all [B, length]; row_weight [B]. The caller has checked them.
 template <std::size_t Sums, class T, class Formula, class... In>
-token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_view& mask, std::span<const double> row_weight,
-                            Formula&& formula, const In&... in) {
+RLGAF_FLATTEN token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_view& mask,
+                                          std::span<const double> row_weight, Formula&& formula, const In&... in) {
     constexpr std::size_t inputs = sizeof...(In);
     token_sums<Sums> result;
     lane_sum total[Sums];
@@ -91,7 +91,7 @@ token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_view& mask, st
                 if (mask_row) {
                     for (std::size_t s = 0; s < Sums; ++s)
                         for (std::size_t i = 0; i < n; ++i) value[s][i] *= taken[i];
-                    for (std::size_t i = 0; i < n; ++i) o[i] = taken[i] != 0 ? o[i] + term[i] : o[i];
+                    for (std::size_t i = 0; i < n; ++i) o[i] = choose(taken[i] != 0, o[i] + term[i], o[i]);
                 } else {
                     for (std::size_t i = 0; i < n; ++i) o[i] += term[i];
                 }
@@ -113,8 +113,8 @@ struct token_numbers {
 
 /// Sums of formula(x...) over the unmasked tokens, x: the elements of `first_in` and `in`.
 template <std::size_t Sums, class T, class Formula, class... In>
-token_sums<Sums> sum_tokens(const mask_view& mask, Formula&& formula, const ragged_view<const T>& first_in,
-                            const In&... in) {
+RLGAF_FLATTEN token_sums<Sums> sum_tokens(const mask_view& mask, Formula&& formula,
+                                          const ragged_view<const T>& first_in, const In&... in) {
     constexpr std::size_t inputs = 1 + sizeof...(In);
     token_sums<Sums> result;
     lane_sum total[Sums];
