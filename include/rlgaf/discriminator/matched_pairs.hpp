@@ -27,32 +27,44 @@ struct matched_slopes {
 /// Of a loss of the gap alone.
 RLGAF_INLINE matched_slopes of_gap(double loss, double slope) noexcept { return {loss, slope, -slope}; }
 
+/// Sum of formula(score of the demonstration, score of the sample).loss over samples; adds the slopes times `weight`.
+template <class T, class Formula>
+RLGAF_FLATTEN double sum_pairs(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
+                               double weight, Formula&& formula) {
+    const std::size_t samples = terms.fake.size();
+    lane_sum total;
+    T copy[block_tokens], slope[block_tokens];
+    double loss[block_tokens];
+    for (std::size_t first = 0; first < samples; first += block_tokens) {
+        const std::size_t n = samples - first < block_tokens ? samples - first : block_tokens;
+        const std::uint32_t* const real_of = terms.pairs.real_of_fake.data() + first;
+        const T* const real = matched_scores(terms.real.data(), real_of, n, copy);
+        const T* const fake = terms.fake.data() + first;
+        T* const d = d_fake.data() + first;
+        for (std::size_t j = 0; j < n; ++j) {
+            const matched_slopes pair = formula(static_cast<double>(real[j]), static_cast<double>(fake[j]));
+            loss[j] = pair.loss;
+            slope[j] = static_cast<T>(weight * pair.real);
+            d[j] += static_cast<T>(weight * pair.fake);
+        }
+        total.add(loss, n);
+        if (real != copy)
+            for (std::size_t j = 0; j < n; ++j) d_real[real_of[0] + j] += slope[j];
+        else
+            for (std::size_t j = 0; j < n; ++j) d_real[real_of[j]] += slope[j];
+    }
+    return total.total();
+}
+
 /// The mean of formula(score of the demonstration, score of the sample) over samples, with its gradient.
 /// The formula is arithmetic without branches if it is to become vector code. No samples: loss 0, no gradient.
 template <class T, class Formula>
 discriminator_loss_stats map_pairs(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
                                    const char* function, Formula&& formula) {
     discriminator_loss_stats stats = begin_discriminator_loss(terms, d_real, d_fake, function, true);
-    const std::size_t samples = terms.fake.size();
-    const double weight = 1 / static_cast<double>(samples);
-    lane_sum total;
-    double real[block_tokens], loss[block_tokens], slope[block_tokens];
-    for (std::size_t first = 0; first < samples; first += block_tokens) {
-        const std::size_t n = samples - first < block_tokens ? samples - first : block_tokens;
-        const std::uint32_t* const real_of = terms.pairs.real_of_fake.data() + first;
-        const T* const fake = terms.fake.data() + first;
-        T* const d = d_fake.data() + first;
-        for (std::size_t j = 0; j < n; ++j) real[j] = static_cast<double>(terms.real[real_of[j]]);
-        for (std::size_t j = 0; j < n; ++j) {
-            const matched_slopes pair = formula(real[j], static_cast<double>(fake[j]));
-            loss[j] = pair.loss;
-            slope[j] = weight * pair.real;
-            d[j] += static_cast<T>(weight * pair.fake);
-        }
-        for (std::size_t j = 0; j < n; ++j) d_real[real_of[j]] += static_cast<T>(slope[j]);
-        total.add(loss, n);
-    }
-    if (samples > 0) stats.loss = weight * total.total();
+    if (terms.fake.empty()) return stats;
+    const double weight = 1 / static_cast<double>(terms.fake.size());
+    stats.loss = weight * sum_pairs(terms, d_real, d_fake, weight, formula);
     return stats;
 }
 

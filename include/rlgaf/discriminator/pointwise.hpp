@@ -15,7 +15,8 @@ struct score_term {
 /// Sum of w_i formula(score_i).value; d_score += w_i formula(score_i).slope. `formula` is arithmetic and comparisons
 /// that are used once, so that compilers turn the loop into vector code.
 template <class T, class Formula>
-double score_side(std::span<const T> score, std::span<const double> weight, std::span<T> d_score, Formula formula) {
+RLGAF_FLATTEN double score_side(std::span<const T> score, std::span<const double> weight, std::span<T> d_score,
+                                Formula formula) {
     double loss[block_tokens], equal[block_tokens];
     if (weight.empty())
         for (double& w : equal) w = 1 / static_cast<double>(score.size());

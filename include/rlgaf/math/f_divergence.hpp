@@ -32,10 +32,20 @@ RLGAF_INLINE f_term hyperbolic_tangent(double s) noexcept {
     return {std::copysign(e / sum, s), 4 * decay / (sum * sum)};
 }
 
-/// The logarithm of the ratio that a score of divergence::alpha claims, not held within any limits.
-inline double alpha_log_ratio(double a, double s) noexcept {
-    const double share = a < 1 ? (1 - a) * softplus(-s) : 1 + (a - 1) * s;
-    return std::log(share < 0 ? 0 : share) / (a - 1);
+/// The logarithm of the ratio that a score of divergence::alpha claims, not held within any limits: from softplus(-s)
+/// where a < 1, from s where a > 1.
+RLGAF_INLINE double alpha_log_ratio_below(double a, double softplus_of_minus_s) noexcept {
+    return logarithm((1 - a) * softplus_of_minus_s) / (a - 1);
+}
+RLGAF_INLINE double alpha_log_ratio_above(double a, double s) noexcept {
+    const double share = 1 + (a - 1) * s;
+    return logarithm(choose(share < 0, 0.0, share)) / (a - 1);
+}
+
+/// f*(g(s)) of divergence::alpha from the logarithm of the ratio and g'(s).
+RLGAF_INLINE f_term alpha_conjugate(double a, double log_u, double slope) noexcept {
+    const double held = held_within(log_u, -log_ratio_limit, log_ratio_limit);
+    return {(exponential(a * held) - 1) / a, choose(held != log_u && log_u == log_u, 0.0, exponential(held) * slope)};
 }
 
 /// exp(sign s), constant beyond |s| = log_ratio_limit; and exp(sign s) - 1.
@@ -52,7 +62,7 @@ RLGAF_INLINE held_exponential exponential_within(double s, double sign, double s
 }  // namespace detail
 
 /// Calls f(activation, conjugate): two formulas that map a score to the f_term of g(s) and of f*(g(s)), without
-/// branches but for alpha's. `a` is divergence::alpha's.
+/// branches. `a` is divergence::alpha's.
 template <class F>
 decltype(auto) with_f_divergence(divergence kind, double a, F&& f) {
     constexpr auto identity = [](double s) { return f_term{s, 1}; };
@@ -90,20 +100,28 @@ decltype(auto) with_f_divergence(divergence kind, double a, F&& f) {
             return f(half, half);
         }
         case divergence::alpha: {
-            const auto conjugate = [a](double s) {
-                const double log_u = detail::alpha_log_ratio(a, s), held = clamp_log_ratio(log_u);
-                const double slope = exponential(held) * (a < 1 ? sigmoid(-s) : 1);
-                return f_term{(exponential(a * held) - 1) / a, log_ratio_saturated(log_u) ? 0 : slope};
-            };
-            if (a > 1) return f(identity, conjugate);
-            return f([a](double s) { return f_term{1 / (1 - a) - softplus(-s), sigmoid(-s)}; }, conjugate);
+            if (a > 1)
+                return f(identity,
+                         [a](double s) { return detail::alpha_conjugate(a, detail::alpha_log_ratio_above(a, s), 1); });
+            return f(
+                [a](double s) {
+                    const softplus_pair at = softplus_and_slope(-s);
+                    return f_term{1 / (1 - a) - at.value, at.slope};
+                },
+                [a](double s) {
+                    const softplus_pair at = softplus_and_slope(-s);
+                    return detail::alpha_conjugate(a, detail::alpha_log_ratio_below(a, at.value), at.slope);
+                });
         }
         case divergence::jensen_shannon:
         case divergence::gan:
             break;
     }
     const auto logistic = [](double sign, double shift) {
-        return [=](double s) { return f_term{sign * (softplus(sign * s) - shift), sigmoid(sign * s)}; };
+        return [=](double s) {
+            const softplus_pair at = softplus_and_slope(sign * s);
+            return f_term{sign * (at.value - shift), at.slope};
+        };
     };
     const double shift = kind == divergence::gan ? 0 : std::log(2.0);
     return f(logistic(-1, shift), logistic(1, shift));
@@ -143,7 +161,8 @@ struct f_divergence {
             case divergence::total_variation:
                 return s == s ? 1 : s;
             case divergence::alpha:
-                return std::exp(clamp_log_ratio(detail::alpha_log_ratio(alpha, s)));
+                return std::exp(clamp_log_ratio(alpha < 1 ? detail::alpha_log_ratio_below(alpha, softplus(-s))
+                                                          : detail::alpha_log_ratio_above(alpha, s)));
             case divergence::reverse_kl:
             case divergence::jensen_shannon:
             case divergence::gan:

@@ -32,7 +32,10 @@ struct bce {
                                         std::span<T> d_fake) const {
         check();
         const auto towards = [](double target) {
-            return [target](double s) { return detail::score_term{softplus(s) - target * s, sigmoid(s) - target}; };
+            return [target](double s) {
+                const softplus_pair at = softplus_and_slope(s);
+                return detail::score_term{at.value - target * s, at.slope - target};
+            };
         };
         return detail::pointwise_loss(terms, d_real, d_fake, "bce", towards(1 - smooth_real), towards(smooth_fake));
     }

@@ -42,15 +42,14 @@ struct bradley_terry {
         };
         if (noise == 0)
             return detail::map_pairs(terms, d_real, d_fake, "bradley_terry", [&](double r, double f) {
-                const double gap = r - f - margin;
-                return with_penalties(r, f, softplus(-gap), sigmoid(-gap));
+                const softplus_pair at = softplus_and_slope(margin - (r - f));
+                return with_penalties(r, f, at.value, at.slope);
             });
         // p = sigmoid(-x) (noise / 2) (1 + exp(x + odds)): no logarithm to call
         const double log_half = std::log(noise / 2), odds = std::log(1 - noise / 2) - log_half;
         return detail::map_pairs(terms, d_real, d_fake, "bradley_terry", [=, m = margin](double r, double f) {
-            const double gap = r - f - m;
-            return with_penalties(r, f, softplus(gap) - softplus(gap + odds) - log_half,
-                                  sigmoid(gap + odds) - sigmoid(gap));
+            const softplus_pair at = softplus_and_slope(r - f - m), apart = softplus_and_slope(r - f - m + odds);
+            return with_penalties(r, f, at.value - apart.value - log_half, apart.slope - at.slope);
         });
     }
 };

@@ -42,9 +42,10 @@ struct bradley_terry_all_pairs {
                     const T* const other = others.data() + first;
                     const double s = static_cast<double>(own[i]);
                     for (std::size_t j = 0; j < n; ++j) {
-                        const double gap = sign * (s - static_cast<double>(other[j])) - margin;
-                        loss[j] = softplus(-gap);
-                        push[j] = sigmoid(-gap);
+                        const softplus_pair at =
+                            softplus_and_slope(margin - sign * (s - static_cast<double>(other[j])));
+                        loss[j] = at.value;
+                        push[j] = at.slope;
                     }
                     total.add(loss, n), pushed.add(push, n);
                 }

@@ -33,21 +33,28 @@ struct davidson {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         check();
-        const bool rewarded = objective == tie_objective::expected_reward;
+        // formula(gap, total of the odds, probabilities that the demonstration wins, the sample wins, neither)
+        const auto with_model = [&](auto formula) {
+            return detail::map_pairs(terms, d_real, d_fake, "davidson", [formula, nu = nu](double a, double b) {
+                const double gap = a - b, small = detail::exponential_decay(gap / 2);
+                const double total = 1 + small * small + nu * small, share = 1 / total;  // Z exp(-|gap| / 2)
+                const double less = small * small * share;
+                return formula(gap, total, detail::choose(gap < 0, less, share), detail::choose(gap < 0, share, less),
+                               nu * small * share);
+            });
+        };
+        if (objective == tie_objective::expected_reward)
+            return with_model([reward = reward_of_tie](double, double, double win, double lose, double tied) {
+                return detail::of_gap(-win - reward * tied,
+                                      -win * (lose + tied / 2) + reward * tied * (win - lose) / 2);
+            });
         const double log_nu = tie > 0 ? std::log(nu) : 0;
-        return detail::map_pairs(terms, d_real, d_fake, "davidson", [=, *this](double a, double b) {
-            const double gap = a - b, size = std::abs(gap), small = detail::exponential_decay(size / 2);
-            const double total = 1 + small * small + nu * small;  // Z exp(-size / 2)
-            const double less = small * small / total, tied = nu * small / total;
-            const double win = detail::choose(gap < 0, less, 1 / total),
-                         lose = detail::choose(gap < 0, 1 / total, less);
-            if (rewarded)
-                return detail::of_gap(-win - reward_of_tie * tied,
-                                      -win * (lose + tied / 2) + reward_of_tie * tied * (win - lose) / 2);
-            const double loss_of_win = std::log(total) - detail::choose(gap < 0, gap, 0.0);
-            const double loss_of_tie = std::log(total) + size / 2 - log_nu;
-            return detail::of_gap((1 - tie) * loss_of_win + tie * loss_of_tie,
-                                  -(1 - tie) * (lose + tied / 2) + tie * (win - lose) / 2);
+        return with_model([t = tie, log_nu](double gap, double total, double win, double lose, double tied) {
+            const double log_total = logarithm(total);
+            const double loss_of_win = log_total - detail::choose(gap < 0, gap, 0.0);
+            const double loss_of_tie = log_total + std::abs(gap) / 2 - log_nu;
+            return detail::of_gap((1 - t) * loss_of_win + t * loss_of_tie,
+                                  -(1 - t) * (lose + tied / 2) + t * (win - lose) / 2);
         });
     }
 };

@@ -32,9 +32,12 @@ struct gail {
         check();
         const auto towards = [c = entropy_coefficient](double target) {
             return [c, target](double s) {
-                const double size = std::abs(s), share = sigmoid(s), unsure = sigmoid(-size);
-                return detail::score_term{softplus(s) - target * s - c * (softplus(-size) + size * unsure),
-                                          share - target + c * s * unsure * (1 - unsure)};
+                const double size = std::abs(s);
+                const softplus_pair tail = softplus_and_slope(-size);
+                const double value = detail::choose(s < 0, 0.0, s) + tail.value;
+                const double share = detail::choose(s < 0, tail.slope, tail.rest);
+                return detail::score_term{value - target * s - c * (tail.value + size * tail.slope),
+                                          share - target + c * s * tail.slope * tail.rest};
             };
         };
         return detail::pointwise_loss(terms, d_real, d_fake, "gail", towards(1), towards(0));

@@ -25,7 +25,8 @@ struct ragan {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
                                         workspace& work) const {
         return detail::relativistic_average(terms, d_real, d_fake, per_prompt, work, "ragan", [](double x) {
-            return detail::loss_slope{softplus(-x), -sigmoid(-x)};
+            const softplus_pair at = softplus_and_slope(-x);
+            return detail::loss_slope{at.value, -at.slope};
         });
     }
 };

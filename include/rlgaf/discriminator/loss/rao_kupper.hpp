@@ -36,16 +36,15 @@ struct rao_kupper {
         const double eta = std::log(theta);
         if (objective == tie_objective::expected_reward)
             return detail::map_pairs(terms, d_real, d_fake, "rao_kupper", [eta, r = reward_of_tie](double a, double b) {
-                const double gap = a - b, win = sigmoid(gap - eta), not_win = sigmoid(eta - gap);
-                const double lose = sigmoid(-gap - eta), not_lose = sigmoid(gap + eta);
-                return detail::of_gap((r - 1) * win - r * not_lose, (r - 1) * win * not_win - r * lose * not_lose);
+                const softplus_pair win = softplus_and_slope(a - b - eta), not_lose = softplus_and_slope(a - b + eta);
+                return detail::of_gap((r - 1) * win.slope - r * not_lose.slope,
+                                      (r - 1) * win.slope * win.rest - r * not_lose.slope * not_lose.rest);
             });
         // -log p_tie = -log(theta^2 - 1) - log p_win - log p_lose
         const double constant = tie > 0 ? -tie * (std::log(theta - 1) + std::log(theta + 1)) : 0;
         return detail::map_pairs(terms, d_real, d_fake, "rao_kupper", [=, t = tie](double a, double b) {
-            const double gap = a - b;
-            return detail::of_gap(softplus(eta - gap) + t * softplus(gap + eta) + constant,
-                                  t * sigmoid(gap + eta) - sigmoid(eta - gap));
+            const softplus_pair not_win = softplus_and_slope(eta - (a - b)), not_lose = softplus_and_slope(a - b + eta);
+            return detail::of_gap(not_win.value + t * not_lose.value + constant, t * not_lose.slope - not_win.slope);
         });
     }
 };
