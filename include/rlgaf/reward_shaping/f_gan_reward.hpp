@@ -28,11 +28,18 @@ struct f_gan_reward {
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         check();
         detail::check_scores(terms, out, "f_gan_reward");
-        const auto reward = [this](double s) {
-            const f_term r = saturating ? divergence.conjugate(s) : divergence.activation(s);
-            return detail::held_within(r.value, -clip, clip);
+        const auto add = [&](auto reward) {
+            detail::add_score_reward(
+                out, terms.width,
+                [reward, most = clip](double s) { return detail::held_within(reward(s).value, -most, most); },
+                terms.score);
         };
-        detail::add_score_reward(out, terms.width, reward, terms.score);
+        with_f_divergence(divergence.kind, divergence.alpha, [&](auto activation, auto conjugate) {
+            if (saturating)
+                add(conjugate);
+            else
+                add(activation);
+        });
     }
 };
 

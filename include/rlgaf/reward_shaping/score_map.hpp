@@ -7,20 +7,26 @@ namespace rlgaf::inline RLGAF_ABI {
 /// bias: d and neg_log_one_minus_d make rows longer, log_d shorter, two_d_minus_one and logit neither at a score of 0.
 enum class score_map { logit, d, two_d_minus_one, log_d, neg_log_one_minus_d };
 
-inline double map_score(score_map map, double s) noexcept {
+/// Calls f(map) with the map as a formula without branches.
+template <class F>
+decltype(auto) with_score_map(score_map map, F&& f) {
     switch (map) {
-        case score_map::logit:
-            return s;
         case score_map::d:
-            return sigmoid(s);
+            return f([](double s) { return sigmoid(s); });
         case score_map::two_d_minus_one:
-            return 2 * sigmoid(s) - 1;
+            return f([](double s) { return 2 * sigmoid(s) - 1; });
         case score_map::log_d:
-            return log_sigmoid(s);
+            return f([](double s) { return log_sigmoid(s); });
         case score_map::neg_log_one_minus_d:
-            return softplus(s);
+            return f([](double s) { return softplus(s); });
+        case score_map::logit:
+            break;
     }
-    return s;
+    return f([](double s) { return s; });
+}
+
+inline double map_score(score_map map, double s) noexcept {
+    return with_score_map(map, [s](auto reward) { return reward(s); });
 }
 
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -23,7 +23,7 @@ struct logit_reward {
         check();
         detail::check_scores(terms, out, "logit_reward");
         detail::add_score_reward(
-            out, terms.width, [this](double s) { return detail::held_within(s, -clip, clip); }, terms.score);
+            out, terms.width, [most = clip](double s) { return detail::held_within(s, -most, most); }, terms.score);
     }
 };
 

@@ -33,7 +33,7 @@ ragged_view<T> tokens_to_pay(const shaping_terms<T>& terms, const ragged_view<co
 
 /// Adds the outcome "discriminator": f(x...), the mean over a row's `width` numbers.
 template <class T, class F, class... Scores>
-void add_score_reward(rewards<T>& out, std::size_t width, F&& f, const Scores&... x) {
+RLGAF_FLATTEN void add_score_reward(rewards<T>& out, std::size_t width, F&& f, const Scores&... x) {
     const std::span<double> r = out.add_outcome("discriminator");
     if (width == 1) {
         for (std::size_t i = 0; i < r.size(); ++i) r[i] = f(static_cast<double>(x[i])...);

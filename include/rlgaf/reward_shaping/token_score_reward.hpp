@@ -4,6 +4,18 @@
 
 namespace rlgaf::inline RLGAF_ABI {
 
+namespace detail {
+/// paid += reward(score) on the tokens of a row that take part.
+template <class T, class F>
+RLGAF_FLATTEN void add_token_rewards(std::span<const T> score, included_tokens included, std::span<T> paid,
+                                     F&& reward) {
+    for (std::size_t t = 0; t < paid.size(); ++t) {
+        const T s = included[t] ? score[t] : T{0};
+        paid[t] = choose(included[t], paid[t] + static_cast<T>(reward(static_cast<double>(s))), paid[t]);
+    }
+}
+}  // namespace detail
+
 /// Every token is paid what a discriminator of tokens thinks of the row up to it. This changes what is optimal: a row
 /// earns the sum over its tokens, not the score of its end (score_difference keeps that).
 /// Formula: token reward += map(token_score_it) within +-clip, on unmasked tokens.
@@ -24,9 +36,11 @@ struct token_score_reward {
         check();
         const ragged_view<T> token =
             detail::tokens_to_pay(terms, terms.token_score, out, "token_score_reward", "terms.token_score");
-        for_each_token(token, terms.mask, [&](std::size_t b, std::size_t t) {
-            const double r = map_score(map, static_cast<double>(terms.token_score.row(b)[t]));
-            token.row(b)[t] += static_cast<T>(detail::held_within(r, -clip, clip));
+        with_score_map(map, [&](auto reward) {
+            for (std::size_t b = 0; b < token.rows(); ++b)
+                detail::add_token_rewards(
+                    terms.token_score.row(b), included_tokens(terms.mask, b), token.row(b),
+                    [reward, most = clip](double s) { return detail::held_within(reward(s), -most, most); });
         });
     }
 };
