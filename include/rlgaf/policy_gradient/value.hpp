@@ -78,7 +78,7 @@ struct value_loss {
         detail::check_same_shape_if_given(terms.value, terms.mask, "value_loss", "terms.mask");
         switch (rule) {
             case value_rule::squared:
-                return apply(
+                return apply<3>(
                     terms, row_weight, d_value,
                     [](T e, T) {
                         return pieces<T>{T(0.5) * e * e, e};
@@ -86,10 +86,10 @@ struct value_loss {
                     terms.value);
             case value_rule::huber: {
                 const T width = static_cast<T>(huber_width);
-                return apply(
+                return apply<3>(
                     terms, row_weight, d_value,
                     [width](T e, T) {
-                        const T up = e > width ? width : e, near = up < -width ? -width : up;
+                        const T near = detail::held_within(e, -width, width);
                         return pieces<T>{near * (e - T(0.5) * near), near};
                     },
                     terms.value);
@@ -99,13 +99,12 @@ struct value_loss {
         }
         detail::check_same_shape(terms.value, terms.old_value, "value_loss", "terms.old_value");
         const T reach = static_cast<T>(clip);
-        return apply(
+        return apply<4>(
             terms, row_weight, d_value,
             [reach](T e, T apart) {  // apart: value - old_value
-                const T up = apart > reach ? reach : apart, held = up < -reach ? -reach : up;
-                const T far = e + (held - apart);
-                const T here = e * e, there = far * far, clipped = there > here ? T{1} : T{0};
-                return pieces<T>{T(0.5) * (here >= there ? here : there), e * (1 - clipped), clipped};
+                const T far = e + (detail::held_within(apart, -reach, reach) - apart);
+                const T here = e * e, there = far * far, clipped = detail::choose(there > here, T{1}, T{0});
+                return pieces<T>{T(0.5) * detail::choose(here >= there, here, there), e * (1 - clipped), clipped};
             },
             terms.old_value);
     }
@@ -116,40 +115,43 @@ private:
         T loss, slope, clipped = 0;
     };
 
-    /// formula(error, value - other) gives the pieces.
-    template <class T, class Formula>
+    /// formula(error, value - other) gives the pieces. Sums: 4 to count what is clipped, 3 where nothing ever is.
+    template <std::size_t Sums, class T, class Formula>
     value_loss_stats apply(const value_terms<T>& terms, std::span<const double> row_weight,
                            const ragged_view<T>& d_value, Formula&& formula, const ragged_view<const T>& other) const {
         const T scale = static_cast<T>(coefficient);
-        const auto sums = detail::map_tokens<4>(
+        const auto sums = detail::map_tokens<Sums>(
             d_value, terms.mask, row_weight,
             [&formula, scale](T w, T value, T target, T old) {
                 const T e = value - target;
                 const pieces<T> p = formula(e, value - old);
-                return detail::token_term<4, T>{w * scale * p.slope, {w * scale * p.loss, p.clipped, target, e}};
+                detail::token_term<Sums, T> term{w * scale * p.slope, {w * scale * p.loss, target, e}};
+                if constexpr (Sums == 4) term.sum[3] = p.clipped;
+                return term;
             },
             terms.value, terms.returns, other);
         value_loss_stats stats;
-        stats.loss = sums.sum[0], stats.tokens = sums.tokens, stats.clipped = sums.sum[1];
+        stats.loss = sums.sum[0], stats.tokens = sums.tokens;
+        if constexpr (Sums == 4) stats.clipped = sums.sum[3];
         if (sums.tokens == 0) return stats;
         stats.returns.count = stats.residual.count = sums.tokens;
-        stats.returns.mean = sums.sum[2] / sums.tokens;
-        stats.residual.mean = -sums.sum[3] / sums.tokens;
-        const T a = static_cast<T>(stats.returns.mean), b = static_cast<T>(stats.residual.mean);
-        const auto spread = detail::sum_tokens<4>(
+        stats.returns.mean = sums.sum[1] / sums.tokens;
+        stats.residual.mean = -sums.sum[2] / sums.tokens;
+        const T a = static_cast<T>(stats.returns.mean), b = static_cast<T>(stats.residual.mean);  // as near as T comes
+        const auto spread = detail::sum_tokens<2>(
             terms.mask,
             [a, b](T value, T target) {
                 const T x = target - a, y = target - value - b;
-                return detail::token_numbers<4, T>{{x, x * x, y, y * y}};
+                return detail::token_numbers<2, T>{{x * x, y * y}};
             },
             terms.value, terms.returns);
         // std::fmax would turn NaN into 0
-        const auto squares = [&](double square, double sum) {
-            const double rest = square - sum * sum / sums.tokens;
+        const auto squares = [&](double about, double near, double mean) {
+            const double rest = about - sums.tokens * (mean - near) * (mean - near);
             return rest < 0 ? 0 : rest;
         };
-        stats.returns.squares = squares(spread.sum[1], spread.sum[0]);
-        stats.residual.squares = squares(spread.sum[3], spread.sum[2]);
+        stats.returns.squares = squares(spread.sum[0], static_cast<double>(a), stats.returns.mean);
+        stats.residual.squares = squares(spread.sum[1], static_cast<double>(b), stats.residual.mean);
         return stats;
     }
 };

@@ -47,31 +47,40 @@ struct reward_model {
         const double total = detail::check_pairs(terms.pairs, rows, "reward_model");
         if (total == 0) return {};
 
-        preference_stats stats{.accuracy = 0};
+        preference_stats stats;
         work.a.assign(rows, 0.0);
-        double gap[detail::block_tokens], nll[detail::block_tokens], push[detail::block_tokens];
+        const double shift = margin, flipped = label_smoothing, pull = centering;
+        double share[detail::block_tokens], c[detail::block_tokens], r[detail::block_tokens], x[detail::block_tokens];
+        detail::lane_sum loss, chosen, rejected, ahead;
         for (std::size_t first = 0; first < terms.pairs.size(); first += detail::block_tokens) {
             const std::size_t rest = terms.pairs.size() - first;
             const std::size_t n = rest < detail::block_tokens ? rest : detail::block_tokens;
             const preference_pair* const pair = terms.pairs.data() + first;
-            for (std::size_t p = 0; p < n; ++p)
-                gap[p] = static_cast<double>(terms.score[pair[p].chosen]) -
-                         static_cast<double>(terms.score[pair[p].rejected]) - margin -
-                         (terms.margin.empty() ? 0 : terms.margin[first + p]);
-            for (std::size_t p = 0; p < n; ++p) {
-                nll[p] = softplus(-gap[p]) + label_smoothing * gap[p];  // softplus(gap) = softplus(-gap) + gap
-                push[p] = sigmoid(-gap[p]) - label_smoothing;
+            for (std::size_t p = 0; p < n; ++p) {  // what takes no part becomes two harmless numbers
+                const bool counts = pair[p].weight != 0;
+                share[p] = pair[p].weight / total;
+                c[p] = counts ? static_cast<double>(terms.score[pair[p].chosen]) : 0;
+                r[p] = counts ? static_cast<double>(terms.score[pair[p].rejected]) : 0;
+                x[p] = shift + (counts && !terms.margin.empty() ? terms.margin[first + p] : 0);
             }
+            double won[detail::block_tokens];
             for (std::size_t p = 0; p < n; ++p) {
-                if (pair[p].weight == 0) continue;
-                const double c = static_cast<double>(terms.score[pair[p].chosen]);
-                const double r = static_cast<double>(terms.score[pair[p].rejected]);
-                const double share = pair[p].weight / total, both = c + r, pull = 2 * centering * both;
-                detail::add_pair(stats, share, nll[p] + centering * both * both, c, r);
-                work.a[pair[p].chosen] += share * (pull - push[p]);
-                work.a[pair[p].rejected] += share * (pull + push[p]);
+                const double both = c[p] + r[p], gap = c[p] - r[p] - x[p], w = share[p];
+                const softplus_pair lost = softplus_and_slope(-gap);  // softplus(gap) = softplus(-gap) + gap
+                won[p] = w * (detail::choose(c[p] > r[p], 1.0, 0.0) - detail::choose(c[p] < r[p], 1.0, 0.0));
+                x[p] = w * (lost.value + flipped * gap + pull * both * both);
+                share[p] = w * (lost.slope - flipped);
+                c[p] *= w, r[p] *= w;
+            }
+            loss.add(x, n), chosen.add(c, n), rejected.add(r, n), ahead.add(won, n);
+            for (std::size_t p = 0; p < n; ++p) {
+                const double centre = 2 * pull * (c[p] + r[p]);
+                work.a[pair[p].chosen] += centre - share[p];
+                work.a[pair[p].rejected] += centre + share[p];
             }
         }
+        stats.loss = loss.total(), stats.chosen = chosen.total(), stats.rejected = rejected.total();
+        stats.accuracy = 0.5 * (1 + ahead.total()), stats.margin = stats.chosen - stats.rejected;
         for (std::size_t i = 0; i < rows; ++i) d_score[i] += static_cast<T>(work.a[i]);
         return stats;
     }

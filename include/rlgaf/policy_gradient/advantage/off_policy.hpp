@@ -64,22 +64,22 @@ struct off_policy {
             double *const gain = work.a.data(), *const q = work.b.data(), *const value = work.c.data(),
                           *const rho = work.d.data(), *const c = work.e.data();
             const std::size_t n = detail::list_rewards(terms, i, advantage.length(i), gain);
-            double next = detail::bootstrap_of(terms.reward, i);
             detail::list_tokens(terms.value, terms.mask, i, value);
             detail::list_tokens(action_value, terms.mask, i, q);
             detail::list_tokens(terms.log_prob, terms.mask, i, rho);
             detail::list_tokens(terms.behaviour_log_prob, terms.mask, i, c);
+            if (n > 0) value[n] = detail::bootstrap_of(terms.reward, i);  // else all values stay
+            with_trace([&](auto trace_of) { weigh(trace_of, rho, c, n); });
+            // G_k = known_k + discount beyond_{k+1}, beyond_k = c_k (G_k - Q_k): only the latter waits for the next one
             for (std::size_t k = 0; k < n; ++k) {
-                const double ratio = exponential(detail::held_within(rho[k] - c[k], -log_ratio_limit, log_ratio_limit));
-                c[k] = lambda * coefficient(ratio, rho[k]);
-                rho[k] = ratio > rho_max ? rho_max : ratio;
+                gain[k] += discount * value[k + 1];
+                q[k] = c[k] * (gain[k] - q[k]), c[k] *= discount;
             }
-            double beyond = 0;  // c (G - Q) of the next token
-            for (std::size_t k = n; k-- > 0;) {
-                const double g = gain[k] + discount * (next + beyond);
-                beyond = c[k] * (g - q[k]);
-                next = value[k];
-                value[k] += gain[k] = rho[k] * (g - next);  // becomes the target
+            q[n] = 0;
+            for (std::size_t k = n; k-- > 0;) q[k] += c[k] * q[k + 1];
+            for (std::size_t k = 0; k < n; ++k) {
+                gain[k] = rho[k] * (gain[k] + discount * q[k + 1] - value[k]);
+                value[k] += gain[k];  // becomes the target
             }
             detail::write_tokens(advantage, terms.mask, i, [=](std::size_t k) { return n > 0 ? gain[k] : 0; });
             if (!returns.empty()) detail::write_tokens(returns, terms.mask, i, [=](std::size_t k) { return value[k]; });
@@ -88,18 +88,30 @@ struct off_policy {
     }
 
 private:
-    double coefficient(double ratio, double log_prob) const {
+    /// Calls f with the trace's coefficient, without lambda, of a ratio and a log-prob.
+    template <class F>
+    void with_trace(F&& f) const {
         switch (trace) {
             case off_policy_trace::retrace:
-                return ratio > 1 ? 1 : ratio;
+                return f([](double ratio, double) { return detail::choose(ratio > 1, 1.0, ratio); });
             case off_policy_trace::tree_backup:
-                return std::exp(log_prob);
+                return f([](double, double log_prob) { return exponential(log_prob); });
             case off_policy_trace::q_lambda:
-                return 1;
+                return f([](double, double) { return 1.0; });
             case off_policy_trace::importance:
-                break;
+                return f([](double ratio, double) { return ratio; });
         }
-        return ratio;
+    }
+
+    /// From the two log-probs of n tokens to min(rho_max, ratio) and c.
+    template <class F>
+    RLGAF_FLATTEN void weigh(F&& trace_of, double* rho, double* c, std::size_t n) const {
+        const double most = rho_max, scale = lambda;
+        for (std::size_t k = 0; k < n; ++k) {
+            const double ratio = exponential(detail::held_within(rho[k] - c[k], -log_ratio_limit, log_ratio_limit));
+            c[k] = scale * trace_of(ratio, rho[k]);
+            rho[k] = detail::choose(ratio > most, most, ratio);
+        }
     }
 };
 
