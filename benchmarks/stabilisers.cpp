@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -13,7 +14,7 @@
 #include <optional>
 
 #include "rlgaf/io/atomic_file.hpp"
-#include "rlgaf/io/chart.hpp"
+#include "rlgaf/io/interval_chart.hpp"
 #include "rlgaf/io/progress.hpp"
 #include "rlgaf/io/table.hpp"
 #include "support/results.hpp"
@@ -153,7 +154,7 @@ int main(int argc, char** argv) {
     app.add_option("--discriminator-rate", f.discriminator_rate, "learning rate of the discriminator");
     app.add_option("--hidden", f.hidden, "units of the LSTM")->check(CLI::Range(8, 4096));
     app.add_option("--json", json_path, "write the table here");
-    app.add_option("--picture", picture, "write validity against variety here (SVG)");
+    app.add_option("--picture", picture, "draw what each gains over the default here (SVG)");
     CLI11_PARSE(app, argc, argv);
 
     std::vector<variant> all;
@@ -210,11 +211,12 @@ int main(int argc, char** argv) {
 
         rlgaf::table table({"family", "variant", "valid_new", "over the default", "distinct", "memorised", "half-way",
                             "seconds", "failed"});
-        rlgaf::chart chart{
-            .title = "Validity against variety: each loss and stabiliser in the default's place or on top of it",
-            .caption = fmt::format("{}, {} seeds; {}", target, seeds, f.name()),
-            .x_label = "distinct words, % of 8,000 samples",
-            .y_label = "valid new words, %"};
+        rlgaf::interval_chart chart{
+            .title = "What each loss and stabiliser gains over the default",
+            .caption = fmt::format("Dots: mean over {} seeds ({}), filled where its 95 % interval (lines) leaves out "
+                                   "0. Arrows: beyond the axis. Runs: {}.",
+                                   seeds, target, f.name()),
+            .x_label = "share of valid new words, in percentage points over the default"};
         json rows = json::array();
         for (const variant& v : all) {
             std::vector<double> valid, gain, distinct, memorised, halfway, seconds;
@@ -236,9 +238,16 @@ int main(int argc, char** argv) {
             rows.back().update({{"valid_new_hi", y.hi}, {"gain", d.mean}, {"gain_lo", d.lo}, {"gain_hi", d.hi}});
             rows.back().update({{"distinct", x.mean}, {"memorised", m.mean}, {"halfway", h.mean}, {"seconds", t.mean}});
             rows.back().update({{"failed", failed}, {"seeds", seeds}, {"target", target}});
-            if (chart.series.empty() || chart.series.back().name != v.family)
-                chart.series.push_back({.name = v.family, .line = false, .markers = true});
-            chart.series.back().x.push_back(x.mean), chart.series.back().y.push_back(y.mean);
+            if (v.name == "default") continue;
+            if (chart.groups.empty() || chart.groups.back().name != v.family)
+                chart.groups.push_back({.name = v.family});
+            chart.groups.back().rows.push_back({.name = v.name,
+                                                .value = d.mean,
+                                                .low = d.lo,
+                                                .high = d.hi,
+                                                .note = failed > 0      ? fmt::format("{} of {} failed", failed, seeds)
+                                                        : x.mean < 98.5 ? fmt::format("{:.0f} % distinct", x.mean)
+                                                                        : ""});
         }
         fmt::print("{}", table.text());
         fmt::print(
@@ -246,6 +255,9 @@ int main(int argc, char** argv) {
             "seeds compared;\nhalf-way: rounds to half of the gain; failed: seeds that ended in NaN, no better than "
             "the base model, or with less than 80 % distinct words\n",
             align_words::samples);
+        for (rlgaf::interval_group& g : chart.groups)
+            std::stable_sort(g.rows.begin(), g.rows.end(),
+                             [](const auto& a, const auto& b) { return a.value > b.value; });
         picture_file.write(rlgaf::render_svg(chart));
         picture_file.commit();
         if (json_file) {

@@ -10,15 +10,13 @@
 #include <string_view>
 #include <vector>
 
+#include "rlgaf/io/detail/chart_colours.hpp"
 #include "rlgaf/io/detail/chart_layout.hpp"
 #include "rlgaf/io/detail/svg.hpp"
 
 namespace rlgaf::inline RLGAF_ABI::detail {
 
-/// Colours of Okabe and Ito, "Color universal design" (2008), which colour-blind people can tell apart, without the
-/// yellow that white paper swallows. Behind them the colours come again with another dash.
-inline constexpr std::array<std::string_view, 7> chart_colours = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                                                                  "#56b4e9", "#e69f00", "#4d4d4d"};
+/// After the colours of one round the same come again with another dash.
 inline constexpr std::array<std::string_view, 4> chart_dashes = {"", "7 4", "2 4", "9 3 2 3"};
 
 class chart_drawing : private chart_layout {
