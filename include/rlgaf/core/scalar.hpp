@@ -5,8 +5,8 @@
 
 #include "rlgaf/core/exponential.hpp"
 
-/// Scalar functions that neither overflow nor cancel. All take and return `double`, natural logarithms. sigmoid, softplus,
-/// log_sigmoid and logarithm have no branches and call nothing, so that compilers turn loops over them into vector code.
+/// Scalar functions that neither overflow nor cancel. All take and return `double`, natural logarithms. Those of the
+/// logistic family and logarithm have no branches and call nothing: compilers turn loops over them into vector code.
 namespace rlgaf::inline RLGAF_ABI {
 
 namespace detail {

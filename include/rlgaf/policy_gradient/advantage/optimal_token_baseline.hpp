@@ -33,7 +33,8 @@ struct optimal_token_baseline {
         std::size_t longest = 0;
         for (std::size_t i = 0; i < advantage.rows(); ++i)
             longest = advantage.length(i) > longest ? advantage.length(i) : longest;
-        // [groups, longest] each: sum of W G, then the baseline; sum of W, then 1 where there is one; rows.
+        // [groups, longest] each: sum of W G, then the baseline; sum of W, then 1 where there is one; rows that end there,
+        // then those that get there.
         std::vector<double>&product = work.a, &weight = work.b, &count = work.c;
         for (std::vector<double>* x : {&product, &weight, &count}) x->assign(terms.group.count * longest, 0.0);
         work.d.resize(detail::all_tokens(advantage));
@@ -45,19 +46,23 @@ struct optimal_token_baseline {
             detail::sum_to_go(to_go, n, 1, detail::bootstrap_of(terms.reward, i));
             detail::list_tokens(terms.score_norm, terms.mask, i, norm);
             const std::size_t first = terms.group.id[i] * longest;
-            double *const p = product.data() + first, *const w = weight.data() + first, *const c = count.data() + first;
-            for (std::size_t k = 0; k < n; ++k) norm[k] = norm[k] < 0 ? 0 : norm[k];
+            double *const p = product.data() + first, *const w = weight.data() + first;
+            for (std::size_t k = 0; k < n; ++k) norm[k] = detail::choose(norm[k] < 0, 0.0, norm[k]);
             sum_up(norm, n);
-            for (std::size_t k = 0; k < n; ++k) p[k] += norm[k] * to_go[k], w[k] += norm[k], c[k] += 1;
+            for (std::size_t k = 0; k < n; ++k) p[k] += norm[k] * to_go[k], w[k] += norm[k];
+            if (n > 0) count[first + n - 1] += 1;
             to_go += n;
         }
-        for (std::size_t g = 0; g < terms.group.count; ++g)
-            for (std::size_t first = g * longest, at = first; at < first + longest; ++at) {
-                const bool shared = count[at] > 1 && weight[at] > 0;
-                const bool tail = handle_zero_tail && count[at] == 1 && count[first] > 1;
-                product[at] = shared ? product[at] / weight[at] : 0;
-                weight[at] = shared || tail;
+        for (std::size_t first = 0; first < product.size(); first += longest) {
+            double *const p = product.data() + first, *const w = weight.data() + first, *const c = count.data() + first;
+            detail::sum_to_go(c, longest, 1, 0);
+            const double last_row = handle_zero_tail && c[0] > 1 ? 1 : 0;  // of tokens that one row alone gets to
+            for (std::size_t k = 0; k < longest; ++k) {
+                const double shared = detail::choose(c[k] > 1, detail::choose(w[k] > 0, 1.0, 0.0), 0.0);
+                p[k] = detail::choose(shared > 0, p[k] / w[k], 0.0);
+                w[k] = detail::choose(c[k] == 1, last_row, shared);
             }
+        }
         to_go = work.d.data();
         for (std::size_t i = 0; i < advantage.rows(); ++i) {
             const std::size_t n = work.index[i], first = terms.group.id[i] * longest;

@@ -58,10 +58,14 @@ struct vtrace {
             value[detail::list_tokens(terms.value, terms.mask, i, value)] = detail::bootstrap_of(terms.reward, i);
             detail::list_tokens(terms.log_prob, terms.mask, i, rho);
             detail::list_tokens(terms.behaviour_log_prob, terms.mask, i, c);
+            const auto truncated = [a = alpha](double ratio, double largest) {
+                return detail::choose(ratio > largest, (1 - a) * ratio + a * largest, ratio);
+            };
+            const double most = rho_max, c_most = c_max, scale = discount * lambda, forget = discount;
             for (std::size_t k = 0; k < n; ++k) {
                 const double ratio = exponential(detail::held_within(rho[k] - c[k], -log_ratio_limit, log_ratio_limit));
-                rho[k] = truncated(ratio, rho_max), c[k] = discount * lambda * truncated(ratio, c_max);
-                gain[k] += discount * value[k + 1] - value[k];
+                rho[k] = truncated(ratio, most), c[k] = scale * truncated(ratio, c_most);
+                gain[k] += forget * value[k + 1] - value[k];
             }
             double error = 0;
             for (std::size_t k = n; k-- > 0;) {
@@ -73,11 +77,6 @@ struct vtrace {
             if (!returns.empty()) detail::write_tokens(returns, terms.mask, i, [=](std::size_t k) { return value[k]; });
         }
         return detail::summarize(advantage, terms.mask, detail::same_rewards(terms, advantage, work.b));
-    }
-
-private:
-    double truncated(double ratio, double largest) const {
-        return ratio > largest ? (1 - alpha) * ratio + alpha * largest : ratio;
     }
 };
 
