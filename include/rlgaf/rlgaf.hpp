@@ -209,6 +209,7 @@
 #include "rlgaf/backend/batch.hpp"
 #include "rlgaf/backend/check.hpp"
 #include "rlgaf/backend/critic.hpp"
+#include "rlgaf/backend/demonstrations.hpp"
 #include "rlgaf/backend/driver.hpp"
 #include "rlgaf/backend/implicit_discriminator.hpp"
 #include "rlgaf/backend/input_penalty.hpp"
@@ -219,6 +220,7 @@
 #include "rlgaf/backend/relaxed_rows.hpp"
 #include "rlgaf/backend/scorer.hpp"
 #include "rlgaf/backend/token_batch.hpp"
+#include "rlgaf/backend/token_prompts.hpp"
 #include "rlgaf/backend/visit.hpp"
 
 #include "rlgaf/training/accuracy.hpp"

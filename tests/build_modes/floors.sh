@@ -54,8 +54,8 @@ FNR == 1 {
     target = substr($0, RSTART + 1, RLENGTH - 2)
     if ((on_floor || FILENAME == umbrella) && target ~ /^(iostream|regex|execution)$|[\/.]/)
         problem("floors do without <" target ">")
-    if (target ~ /^(torch|ATen|c10)\// && FILENAME != "rlgaf/interop/torch.hpp")
-        problem("interop/torch.hpp is the only file that includes torch")
+    if (target ~ /^(torch|ATen|c10)\// && FILENAME !~ /^rlgaf\/interop\/torch(\/[a-z_]+)?\.hpp$/)
+        problem("only interop/torch.hpp and interop/torch/ include torch")
 }
 END {
     for (path in header)

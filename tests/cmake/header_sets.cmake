@@ -2,7 +2,7 @@
 #
 # Compiles every header on its own, with only the packages that it includes by itself or through other headers of the
 # library. Makes one interface target for each combination of packages; CMake's header verification does the rest, in
-# the target `all_verify_interface_header_sets`. interop/torch.hpp is left to the one test that includes torch.
+# the target `all_verify_interface_header_sets`. interop/torch.hpp and interop/torch/ are left to the one test that includes torch.
 function(rlgaf_header_sets)
   set(base "${PROJECT_SOURCE_DIR}/include")
   file(GLOB_RECURSE headers RELATIVE "${base}" CONFIGURE_DEPENDS "${base}/rlgaf/*.hpp")

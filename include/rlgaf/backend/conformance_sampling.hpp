@@ -1,5 +1,5 @@
 #pragma once
-#include "rlgaf/backend/conformance_model.hpp"
+#include "rlgaf/backend/conformance_parameters.hpp"
 
 /// Whether a policy samples from the probabilities that it reports.
 namespace rlgaf::inline RLGAF_ABI {

@@ -1,51 +1,9 @@
 #pragma once
-#include <vector>
-
 #include "rlgaf/backend/abilities.hpp"
+#include "rlgaf/backend/demonstrations.hpp"
+#include "rlgaf/backend/token_prompts.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
-
-namespace detail {
-template <class T>
-void append(std::vector<T>& to, std::span<const T> from) {
-    const std::size_t before = to.size();
-    to.resize(before + from.size());
-    for (std::size_t i = 0; i < from.size(); ++i) to[before + i] = from[i];
-}
-template <class T>
-void append(std::vector<T>& to, std::type_identity_t<T> one) {
-    to.push_back(one);
-}
-}  // namespace detail
-
-/// Prompts of tokens, one row each. Packed.
-struct token_prompts {
-    std::vector<std::int32_t> token;
-    std::vector<std::size_t> offset = std::vector<std::size_t>(1);
-
-    void add(std::span<const std::int32_t> prompt) {
-        detail::append(token, prompt);
-        offset.push_back(token.size());
-    }
-    std::span<const std::int32_t> row(std::size_t i) const {
-        return {token.data() + offset[i], offset[i + 1] - offset[i]};
-    }
-    template <class Archive>
-    void visit(Archive& a) {
-        a("token", token), a("offset", offset);
-    }
-};
-inline std::size_t rows(const token_prompts& p) { return p.offset.size() - 1; }
-inline token_prompts select(const token_prompts& p, std::span<const std::size_t> pick) {
-    token_prompts out;
-    for (const std::size_t i : pick) out.add(p.row(i));
-    return out;
-}
-inline token_prompts concat(const token_prompts& a, const token_prompts& b) {
-    token_prompts out = a;
-    for (std::size_t i = 0; i < rows(b); ++i) out.add(b.row(i));
-    return out;
-}
 
 /// A ready-made batch for policies over tokens. Rows are completions, packed; the end-of-sequence token is one of them.
 /// Use it, or a type of your own.
@@ -80,13 +38,6 @@ struct token_batch {
         detail::append(length, static_cast<std::uint32_t>(tokens.size()));
         detail::append(end, how);
         detail::append(temperature, sampled_at);
-    }
-
-    template <class Archive>
-    void visit(Archive& a) {
-        a("token", token), a("log_prob", log_prob), a("mask", mask), a("offset", offset), a("length", length);
-        a("end", end), a("temperature", temperature);
-        prompt.visit(a);
     }
 
     /// Calls f(row, position, token before, token), all std::size_t, for every token in order; `start` is before the
@@ -197,46 +148,6 @@ private:
     ragged_view<const U> packed(const std::vector<U>& x) const {
         return ragged_view<const U>::packed(x.data(), detail::span_of(offset));
     }
-};
-
-/// Demonstrations without prompts, drawn in shuffled passes: within a pass no row comes twice.
-/// `sample` starts a new pass when the old one runs out; rows depend on the key's seed and on how many were drawn
-/// before.
-template <class Batch>
-class demonstrations {
-public:
-    explicit demonstrations(Batch all) : all_(static_cast<Batch&&>(all)), order_(rows(all_)) {
-        if (order_.empty()) fail(error_kind::option, "demonstrations", "all", "at least one demonstration", "none");
-        for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = i;
-        next_ = order_.size();
-    }
-    Batch sample(std::size_t n, rng_key key) {
-        pick_.clear();
-        while (pick_.size() < n) {
-            if (next_ == order_.size()) {
-                shuffle(detail::span_of(order_), {key.seed, 0}, ++pass_, stream::experts);
-                next_ = 0;
-            }
-            pick_.push_back(order_[next_++]);
-        }
-        return select(all_, pick_);
-    }
-    const Batch& all() const { return all_; }
-
-    /// Where it is in its passes, without the demonstrations. Errors: option_error for another number of them.
-    template <class Archive>
-    void visit(Archive& a) {
-        a("order", order_), a("next", next_), a("pass", pass_);
-        if (order_.size() != rows(all_)) [[unlikely]]
-            fail(error_kind::option, "demonstrations", "rows", short_text(order_.size(), ", as when it was saved"),
-                 short_text(rows(all_)));
-    }
-
-private:
-    Batch all_;
-    std::vector<std::size_t> order_, pick_;
-    std::size_t next_ = 0;
-    std::uint64_t pass_ = 0;
 };
 
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -1,0 +1,40 @@
+#pragma once
+#include <vector>
+
+#include "rlgaf/core/random.hpp"
+#include "rlgaf/core/span_of.hpp"
+
+namespace rlgaf::inline RLGAF_ABI {
+
+/// Demonstrations without prompts, drawn in shuffled passes: within a pass no row comes twice.
+/// `sample` starts a new pass when the old one runs out; rows depend on the key's seed and on how many were drawn
+/// before.
+template <class Batch>
+class demonstrations {
+public:
+    explicit demonstrations(Batch all) : all_(static_cast<Batch&&>(all)), order_(rows(all_)) {
+        if (order_.empty()) fail(error_kind::option, "demonstrations", "all", "at least one demonstration", "none");
+        for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = i;
+        next_ = order_.size();
+    }
+    Batch sample(std::size_t n, rng_key key) {
+        pick_.clear();
+        while (pick_.size() < n) {
+            if (next_ == order_.size()) {
+                shuffle(detail::span_of(order_), {key.seed, 0}, ++pass_, stream::experts);
+                next_ = 0;
+            }
+            pick_.push_back(order_[next_++]);
+        }
+        return select(all_, pick_);
+    }
+    const Batch& all() const { return all_; }
+
+private:
+    Batch all_;
+    std::vector<std::size_t> order_, pick_;
+    std::size_t next_ = 0;
+    std::uint64_t pass_ = 0;
+};
+
+}  // namespace rlgaf::inline RLGAF_ABI
