@@ -25,6 +25,20 @@ public:
         return t;
     }
 
+    /// Ability exposes_logits: all logits of the batch are in memory until backward.
+    tape forward(const batch& b, policy_outputs<T> out, logit_visitor<T> visitor) {
+        tape t;
+        t.work_ = run(b, out, true, true);
+        work<T>& w = *t.work_;
+        const std::size_t size = options_.vocabulary;
+        std::size_t token = 0;
+        for_each_token(tokens(b), mask_of(b), [&](std::size_t i, std::size_t k) {
+            const std::size_t at = (w.first[i] + k) * size;
+            visitor(token++, std::span<const T>(w.shown).subspan(at, size), std::span(w.d_shown).subspan(at, size));
+        });
+        return t;
+    }
+
     /// Errors: shape_error.
     void backward(tape&& t, policy_cotangents<T> c) {
         const char* const function = "lstm_policy::backward";
@@ -33,7 +47,7 @@ public:
         check_cotangent(*t.work_, c.d_entropy, function, "d_entropy");
         refuse_value(c.d_value.empty(), function, "d_value");
         std::unique_ptr<work<T>> w = std::move(t.work_);
-        if (!c.d_log_prob.empty() || !c.d_entropy.empty()) {
+        if (!c.d_log_prob.empty() || !c.d_entropy.empty() || !w->d_shown.empty()) {
             pack(true);
             for_each_part(w->parts(), [&](std::size_t i) { backward_actions(body_, head_, *w, w->shards[i], c); });
             add_body_gradients(memory_, body_, *w, threads());
@@ -68,7 +82,7 @@ private:
             fail(error_kind::option, function, argument, "nothing: this policy gives no values", "an array");
     }
 
-    std::unique_ptr<work<T>> run(const batch& b, policy_outputs<T> out, bool keep) {
+    std::unique_ptr<work<T>> run(const batch& b, policy_outputs<T> out, bool keep, bool show = false) {
         const char* const function = "lstm_policy::evaluate";
         detail::check_same_shape_if_given(tokens(b), out.log_prob, function, "log_prob");
         detail::check_same_shape_if_given(tokens(b), out.entropy, function, "entropy");
@@ -82,6 +96,10 @@ private:
             if (b.length[i] > 0)
                 add_states_before_actions(*w, b, i, options_.vocabulary, function).key = b.temperature[i];
         }
+        const std::size_t numbers = show ? b.token.size() * options_.vocabulary : 0;
+        w->shown.resize(numbers);
+        w->d_shown.assign(numbers, T{0});
+        if (show) w->first.assign(b.offset.begin(), b.offset.end() - 1);
         w->plan(threads(), body_sizes());
         pack(false);
         for_each_part(w->parts(), [&](std::size_t i) {

@@ -7,8 +7,10 @@ namespace rlgaf::inline RLGAF_ABI {
 namespace detail::lstm {
 
 template <class T>
-void forward_actions(const packed_body<T>& body, const softmax_head<T>& head, const work<T>& w, shard<T>& s,
+void forward_actions(const packed_body<T>& body, const softmax_head<T>& head, work<T>& w, shard<T>& s,
                      const policy_outputs<T>& out, bool keep) {
+    const std::size_t vocabulary = head.size().vocabulary;
+    T* const show = w.shown.empty() ? nullptr : w.shown.data();
     forward(body, s, keep, [&](std::size_t level, const level_states<T>& now) {
         head.for_each_distribution(
             w, s, now, level, !out.entropy.empty(),
@@ -18,6 +20,9 @@ void forward_actions(const packed_body<T>& body, const softmax_head<T>& head, co
                         out.log_prob.row(want.row)[want.t] =
                             static_cast<T>(static_cast<double>(logit[want.action]) - p.log_sum);
                     if (!out.entropy.empty()) out.entropy.row(want.row)[want.t] = static_cast<T>(p.entropy);
+                    if (show)
+                        for (std::size_t v = 0; v < vocabulary; ++v)
+                            show[(w.first[want.row] + want.t) * vocabulary + v] = logit[v] + static_cast<T>(p.max);
                 }
             },
             [](std::size_t, std::size_t) {});
@@ -56,7 +61,12 @@ void backward_actions(const packed_body<T>& body, const softmax_head<T>& head, c
             w, s, now, level, !c.d_entropy.empty(),
             [&](std::size_t i, T* logit, const T* weight, const softmax_result<T>& p) {
                 const auto wants = tree.wants_of(i);
-                differentiate_actions(wants, w.inverse_temperature[wants.front().row], vocabulary, c, p, weight, logit);
+                const T inverse = w.inverse_temperature[wants.front().row];
+                differentiate_actions(wants, inverse, vocabulary, c, p, weight, logit);
+                if (!w.d_shown.empty())
+                    for (const wanted& want : wants)
+                        for (std::size_t v = 0; v < size.vocabulary; ++v)
+                            logit[v] += inverse * w.d_shown[(w.first[want.row] + want.t) * size.vocabulary + v];
                 add_scaled(vocabulary, T{1}, logit, d_bias);
             },
             [&](std::size_t first, std::size_t n) {

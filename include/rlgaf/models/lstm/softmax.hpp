@@ -17,6 +17,7 @@ struct softmax_result {
     double sum = 1;      ///< of the weights
     double log_sum = 0;  ///< log-prob of v is logit[v] - log_sum
     double entropy = 0;
+    double max = 0;  ///< of the logits
 };
 
 /// In: logits without bias [padded n]. Out: logit[v] = (logit[v] + bias[v]) / temperature - max; weight[v] =
@@ -39,6 +40,7 @@ softmax_result<T> softmax(std::size_t n, const T* bias, T inverse_temperature, T
     }
     for (std::size_t j = n; j < size; ++j) weight[j] = 0;
     softmax_result<T> result;
+    result.max = static_cast<double>(predux_max(largest));
     packet<T> sum = all<T>(0), moment = all<T>(0);
     for (std::size_t j = 0; j < size; j += lanes<T>) sum = padd(sum, load(weight + j));
     result.sum = static_cast<double>(predux(sum));

@@ -19,6 +19,8 @@ struct work {
     std::vector<shard<T>> shards;
     std::vector<T> inverse_temperature;  ///< [B]
     std::vector<std::uint32_t> length;   ///< [B], actions
+    std::vector<std::size_t> first;      ///< [B], actions of the rows before; only with logits that are shown
+    std::vector<T> shown, d_shown;       ///< [actions, vocabulary], tempered logits and their gradient; or empty
 
     std::size_t parts() const { return cut.size() - 1; }
     void clear() {

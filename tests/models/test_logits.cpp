@@ -1,5 +1,6 @@
 #include <array>
 
+#include "rlgaf/models/lstm.hpp"
 #include "rlgaf/models/ngram.hpp"
 #include "rlgaf/policy_gradient/full_kl.hpp"
 #include "rlgaf/preference/label_smoothing.hpp"
@@ -11,7 +12,8 @@ using rlgaf_test::dice;
 
 namespace {
 
-static_assert(exposes_logits<ngram_policy<float>> && exposes_logits<ngram_policy<double, token_prompts>>);
+static_assert(exposes_logits<lstm_policy<float>> && exposes_logits<ngram_policy<float>> &&
+              exposes_logits<ngram_policy<double, token_prompts>>);
 static_assert(!std::constructible_from<logit_visitor<double>, int&>);
 static_assert(!std::constructible_from<logit_visitor<double>, void (&)(std::size_t)>);
 
@@ -29,33 +31,48 @@ token_batch<double> random_batch(dice& d, std::size_t vocabulary) {
     return b;
 }
 
+/// A policy of either kind over `size` tokens, its parameters moved by dice where they are given.
+template <class P>
+P policy_of(std::size_t size, std::uint64_t seed, dice* moved = nullptr) {
+    P p = [&] {
+        if constexpr (std::is_same_v<P, lstm_policy<double>>)
+            return P({.vocabulary = size, .embedding = 3, .hidden = 4, .max_length = 8, .seed = seed});
+        else
+            return P({.shape = {size, 2}, .initial_spread = 1, .seed = seed});
+    }();
+    if (moved)
+        for (const auto& block : p.parameters())
+            for (double& x : block.values) x += 0.3 * moved->normal();
+    return p;
+}
+
 /// Forward with the visitor and backward; compares with slopes of `value`, the sum of what visits return.
-template <class Visit>
-void require_slopes(ngram_policy<double>& p, const token_batch<double>& b, Visit&& visit) {
+template <class P, class Visit>
+void require_slopes(P& p, const token_batch<double>& b, Visit&& visit) {
     double total = 0;
     const auto visitor = [&](std::size_t token, std::span<const double> z, std::span<double> d_z) {
         total += visit(token, z, d_z);
     };
     p.discard();
     p.backward(p.forward(b, {}, visitor), {});
-    const auto blocks = p.parameters();
-    for (const double g : blocks[1].gradients) REQUIRE(g == 0);
-    for (std::size_t k = 0; k < blocks[0].values.size(); ++k) {
-        const double slope = rlgaf_test::slope(
-            [&] {
-                total = 0;
-                p.forward(b, {}, visitor);
-                return total;
-            },
-            blocks[0].values[k]);
-        REQUIRE(rlgaf_test::gap(blocks[0].gradients[k], slope) < 1e-8);
-    }
+    for (const auto& block : p.parameters())
+        for (std::size_t k = 0; k < block.values.size(); ++k) {
+            const double slope = rlgaf_test::slope(
+                [&] {
+                    total = 0;
+                    p.forward(b, {}, visitor);
+                    return total;
+                },
+                block.values[k]);
+            REQUIRE(rlgaf_test::gap(block.gradients[k], slope) < 1e-8);
+        }
 }
 
 }  // namespace
 
-TEST_CASE("ngram: logits are shown token by token, at the temperature that the row was sampled at", "[models]") {
-    ngram_policy<double> p({.shape = {.vocabulary = 4, .order = 2}, .initial_spread = 1});
+TEMPLATE_TEST_CASE("logits: shown token by token, at the temperature that the row was sampled at", "[models]",
+                   ngram_policy<double>, lstm_policy<double>) {
+    TestType p = policy_of<TestType>(4, 1);
     dice d(71);
     for (int round = 0; round < 200; ++round) {
         const auto b = random_batch(d, 4);
@@ -84,11 +101,12 @@ TEST_CASE("ngram: logits are shown token by token, at the temperature that the r
     }
 }
 
-TEST_CASE("ngram: label smoothing through the logits has the slopes of its loss", "[models]") {
+TEMPLATE_TEST_CASE("logits: label smoothing has the slopes of its loss", "[models]", ngram_policy<double>,
+                   lstm_policy<double>) {
     dice d(72);
-    for (int round = 0; round < 60; ++round) {
+    for (int round = 0; round < 30; ++round) {
         const std::size_t size = 2 + d.below(3);
-        ngram_policy<double> p({.shape = {size, 1 + d.below(2)}, .initial_spread = 1, .seed = d.below(1000)});
+        TestType p = policy_of<TestType>(size, d.below(1000));
         const auto b = random_batch(d, size);
         const double smoothing = d.uniform(0, 0.9);
         std::vector<std::size_t> action;
@@ -104,14 +122,12 @@ TEST_CASE("ngram: label smoothing through the logits has the slopes of its loss"
     }
 }
 
-TEST_CASE("ngram: exact KL to a reference through the logits has the slopes of the KL", "[models]") {
+TEMPLATE_TEST_CASE("logits: exact KL to a reference has the slopes of the KL", "[models]", ngram_policy<double>,
+                   lstm_policy<double>) {
     dice d(73);
-    for (int round = 0; round < 60; ++round) {
+    for (int round = 0; round < 30; ++round) {
         const std::size_t size = 2 + d.below(3);
-        const ngram_policy_options options{
-            .shape = {size, 1 + d.below(2)}, .initial_spread = 1, .seed = 1 + d.below(1000)};
-        ngram_policy<double> p(options), reference(options);
-        for (double& z : p.logits()) z += d.normal();
+        TestType p = policy_of<TestType>(size, 1 + d.below(1000), &d), reference = policy_of<TestType>(size, 7);
         const auto b = random_batch(d, size);
         std::vector<double> other, weight;
         const auto note = [&](std::size_t, std::span<const double> z, std::span<double>) {
@@ -128,8 +144,9 @@ TEST_CASE("ngram: exact KL to a reference through the logits has the slopes of t
     }
 }
 
-TEST_CASE("ngram: what visits add is added to the other cotangents", "[models]") {
-    ngram_policy<double> p({.shape = {.vocabulary = 3, .order = 2}, .initial_spread = 1});
+TEMPLATE_TEST_CASE("logits: what visits add is added to the other cotangents", "[models]", ngram_policy<double>,
+                   lstm_policy<double>) {
+    TestType p = policy_of<TestType>(3, 1);
     dice d(74);
     const auto b = random_batch(d, 3);
     ragged_buffer<double> c;
@@ -141,8 +158,9 @@ TEST_CASE("ngram: what visits add is added to the other cotangents", "[models]")
     const auto gradient = [&](auto&& accumulate) {
         p.discard();
         accumulate();
-        const auto g = p.parameters()[0].gradients;
-        return std::vector<double>(g.begin(), g.end());
+        std::vector<double> all;
+        for (const auto& block : p.parameters()) all.insert(all.end(), block.gradients.begin(), block.gradients.end());
+        return all;
     };
     const auto both = gradient([&] { p.backward(p.forward(b, {}, add), cotangents); });
     const auto apart = gradient([&] {
