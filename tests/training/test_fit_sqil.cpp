@@ -174,6 +174,16 @@ TEST_CASE("fit_sqil: demonstrations pass in turn, past rows are drawn, observers
     REQUIRE((watch.begins == 1 && watch.rounds == 4 && watch.ends == 1));
 }
 
+TEST_CASE("fit_sqil: float learns what double learns", "[training]") {
+    const auto trained = [](auto policy) {
+        using T = typename decltype(policy)::scalar;
+        fit_sqil(policy, {}, rows_of<T>({{1, 2, 0}, {2, 0}, {1, 1, 0}, {1, 0}, {0}}),
+                 {.rounds = 3, .rows = 4, .loss = {.residual_gradient = true}, .step = {.learning_rate = 1}});
+        return parameters_of(policy);
+    };
+    REQUIRE(relative_gap(trained(table_model(tiny(1, 1))), trained(ngram_policy<float>(tiny(1, 1)))) < 1e-5);
+}
+
 TEST_CASE("fit_sqil: samples answer the prompts of the round's demonstrations", "[training]") {
     using asked = ngram_policy<double, token_prompts>;
     asked policy(small_policy());
