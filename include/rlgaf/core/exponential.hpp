@@ -36,14 +36,16 @@ RLGAF_INLINE T held_within(T x, T low, T high) noexcept {
     return choose(x > high, high, x);
 }
 
-/// exp(x) = scale (1 + r + r^2 q) with scale = 2^n and |r| <= log(2) / 2; x is held within the normal numbers.
+/// exp(x) = scale (1 + r + r^2 q) with scale = 2^n and |r| <= log(2) / 2.
 template <class T>
 struct split_exponential {
     T scale, r, q;
+    RLGAF_INLINE T joined() const noexcept { return scale + scale * (r + r * r * q); }
+    RLGAF_INLINE T minus_1() const noexcept { return (scale - 1) + scale * (r + r * r * q); }
 };
 
-RLGAF_INLINE split_exponential<double> split(double x) noexcept {
-    x = held_within(x, -708.0, 709.0);
+/// x is within the normal numbers.
+RLGAF_INLINE split_exponential<double> split_held(double x) noexcept {
     const double shifted = x * 0x1.71547652b82fep0 + 0x1.8p52;  // its last bits are n
     const double n = shifted - 0x1.8p52;
     const double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;
@@ -58,8 +60,7 @@ RLGAF_INLINE split_exponential<double> split(double x) noexcept {
     return {__builtin_bit_cast(double, (bits + 1023) << 52), r, odd * r + even};
 }
 
-RLGAF_INLINE split_exponential<float> split(float x) noexcept {
-    x = held_within(x, -87.0f, 88.0f);
+RLGAF_INLINE split_exponential<float> split_held(float x) noexcept {
     const float shifted = x * 0x1.715476p0f + 0x1.8p23f;
     const float n = shifted - 0x1.8p23f;
     const float r = (x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
@@ -73,21 +74,23 @@ RLGAF_INLINE split_exponential<float> split(float x) noexcept {
     return {__builtin_bit_cast(float, (bits + 127) << 23), r, q};
 }
 
+/// x is held within the normal numbers.
+RLGAF_INLINE split_exponential<double> split(double x) noexcept { return split_held(held_within(x, -708.0, 709.0)); }
+RLGAF_INLINE split_exponential<float> split(float x) noexcept { return split_held(held_within(x, -87.0f, 88.0f)); }
+
 }  // namespace detail
 
 /// exp(x). Relative error at most 1.1 epsilon. Below -708 (float: -87) the value at that bound, above 709
 /// (88) likewise: never 0, never infinite. NaN stays NaN.
 template <class T>
 RLGAF_INLINE T exponential(T x) noexcept {
-    const auto e = detail::split(x);
-    return e.scale + e.scale * (e.r + e.r * e.r * e.q);
+    return detail::split(x).joined();
 }
 
 /// exp(x) - 1 without cancellation near 0; the same bounds.
 template <class T>
 RLGAF_INLINE T exponential_minus_1(T x) noexcept {
-    const auto e = detail::split(x);
-    return (e.scale - 1) + e.scale * (e.r + e.r * e.r * e.q);
+    return detail::split(x).minus_1();
 }
 
 /// exp(x) and exp(x) - 1 - x, the second within 11 epsilon, near 0 as well, and never negative.

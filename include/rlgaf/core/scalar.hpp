@@ -14,7 +14,7 @@ namespace detail {
 /// exp(-|x|), 0 beyond 708.
 RLGAF_INLINE double exponential_decay(double x) noexcept {
     const double size = std::abs(x);
-    return choose(size > 708, 0.0, exponential(-size));
+    return choose(size > 708, 0.0, split_held(choose(size > 708, -708.0, -size)).joined());
 }
 
 /// log(1 + e) for e in [0, 1], relative error at most 2 epsilon: log(c) + 2 artanh(z), 1 + e = c (1 + z) / (1 - z), with

@@ -28,8 +28,10 @@ namespace detail {
 
 /// tanh, and its slope without cancellation.
 RLGAF_INLINE f_term hyperbolic_tangent(double s) noexcept {
-    const double e = exponential_minus_1(-2 * std::abs(s)), decay = exponential_decay(2 * s), sum = 1 + decay;
-    return {std::copysign(e / sum, s), 4 * decay / (sum * sum)};
+    const double size = 2 * std::abs(s);
+    const auto e = split_held(choose(size > 708, -708.0, -size));
+    const double decay = choose(size > 708, 0.0, e.joined()), share = 1 / (1 + decay);
+    return {std::copysign(e.minus_1() * share, s), 4 * decay * share * share};
 }
 
 /// The logarithm of the ratio that a score of divergence::alpha claims, not held within any limits: from softplus(-s)
