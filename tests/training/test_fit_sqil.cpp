@@ -201,7 +201,7 @@ TEST_CASE("fit_sqil: samples answer the prompts of the round's demonstrations", 
             for (std::size_t i = 0; i < rows(b); ++i) seen.push_back(b.prompt.row(i)[0]);
         }
     } watch;
-    fit_sqil(policy, prompts, real, {.rounds = 2, .rows = 3}, watch);
+    fit_sqil(policy, prompts, real, {.rounds = 3, .rows = 2}, watch);
     std::sort(watch.seen.begin(), watch.seen.end());
     REQUIRE(watch.seen == std::vector<std::int32_t>{1, 1, 2, 2, 3, 3});
     token_prompts few;
