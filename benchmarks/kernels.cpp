@@ -188,6 +188,11 @@ void measure_tokens(shape s, bool padded, std::size_t repeats, std::vector<resul
     row("sft", "elementwise", 3, [&] { keep(sft{}(p, {}, w, d)); });
     row("sft dft", "exponential", 3, [&] { keep(sft{.kind = sft_kind::dft}(p, {}, w, d)); });
     row("dpo", "exponential", 4, [&] { keep(dpo{}(preferred, work, d)); });
+    per_token<T> written_too(s, padded, 10, 0, 1);
+    std::vector<std::uint8_t> expert(s.rows);
+    for (std::size_t b = 0; b < s.rows; ++b) expert[b] = b % 2 == 0;
+    const sqil_terms<T> mixed{.log_prob = p, .log_normalizer = r, .expert = expert};
+    row("sqil", "elementwise", 6, [&] { keep(sqil{}(mixed, d, written_too.view())); });
     estimator("reinforce", "other", 1, reinforce{}, earned);
     estimator("rloo", "other", 1, rloo{}, earned);
     estimator("grpo", "other", 1, grpo{}, earned);

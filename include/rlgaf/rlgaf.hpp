@@ -157,6 +157,7 @@
 #include "rlgaf/preference/sft.hpp"
 #include "rlgaf/preference/spin.hpp"
 #include "rlgaf/preference/sqil.hpp"
+#include "rlgaf/preference/sqil_terms.hpp"
 #include "rlgaf/preference/terms.hpp"
 #include "rlgaf/preference/wpo.hpp"
 #include "rlgaf/reward_shaping/absorbing_state.hpp"

@@ -3,27 +3,10 @@
 
 #include "rlgaf/core/finite.hpp"
 #include "rlgaf/core/reduce.hpp"
+#include "rlgaf/core/token_map.hpp"
+#include "rlgaf/preference/sqil_terms.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
-
-/// What SQIL reads: demonstrations and the policy's own rows, [B, length] each.
-template <class T>
-struct sqil_terms {
-    ragged_view<const T> log_prob;         ///< of the tokens
-    ragged_view<const T> log_normalizer;   ///< log(sum over the vocabulary of exp(logit)), where each token was chosen
-    std::span<const std::uint8_t> expert;  ///< [B]: 1 for a demonstration
-    std::span<const std::uint8_t> truncated{};  ///< [B]: 1 where the row ran out of length; none given: no row did
-    std::span<const double> bootstrap{};  ///< [B]: V after a truncated row; not given or NaN: its last step is left out
-    ragged_view<const T> target_log_normalizer{};  ///< optional: of an older policy, for V of the next state
-    mask_view mask{};                              ///< optional
-};
-
-/// Means over the steps that count.
-struct sqil_stats {
-    double loss = 0;
-    double expert_reward = 0, policy_reward = 0;  ///< what the policy takes for the rewards: Q - discount V(next) + m
-    double expert_steps = 0, policy_steps = 0;    ///< how many
-};
 
 /// What comes after a row that ended by itself.
 enum class sqil_end {
@@ -98,28 +81,28 @@ struct sqil {
                              "off where the next state's V is another policy's", 1);
 
         double steps[2] = {};  // of the policy, of the demonstrations
-        for (std::size_t b = 0; b < rows; ++b)
-            for_each_step(
-                terms, b, [&](std::size_t, double, double) { steps[is_expert(terms, b)] += 1; }, [](std::size_t) {});
+        for (std::size_t b = 0; b < rows; ++b) steps[is_expert(terms, b)] += count_steps(terms, b);
         sqil_stats stats{.expert_steps = steps[1], .policy_steps = steps[0]};
         for (std::size_t b = 0; b < rows; ++b) {
             const bool expert = is_expert(terms, b);
-            const double reward = expert ? expert_reward : policy_reward;
             const double mean = 1 / steps[expert], share = expert ? mean : policy_weight * mean;
+            const double reward = expert ? expert_reward : policy_reward, m = baseline(), scale = 2 * share * alpha;
+            const double passed_on = residual_gradient ? -discount : 0;
             const std::span<T> d = d_log_prob.row(b), d_normalizer = d_log_normalizer.row(b);
-            double from_before = 0;
+            double from_before = 0, squares = 0, rewards = 0;
             for_each_step(
                 terms, b,
                 [&](std::size_t t, double q, double next) {
-                    const double taken = q - discount * next + baseline(), delta = taken - reward,
-                                 g = 2 * share * alpha * delta;
-                    stats.loss += share * delta * delta;
-                    (expert ? stats.expert_reward : stats.policy_reward) += mean * taken;
+                    const double taken = q - discount * next + m, delta = taken - reward, g = scale * delta;
+                    squares += delta * delta;
+                    rewards += taken;
                     d[t] += static_cast<T>(g);
                     d_normalizer[t] += static_cast<T>(g + from_before);
-                    from_before = residual_gradient ? -discount * g : 0;
+                    from_before = passed_on * g;
                 },
                 [&](std::size_t t) { d_normalizer[t] += static_cast<T>(from_before); });
+            stats.loss += steps[expert] > 0 ? share * squares : 0;
+            (expert ? stats.expert_reward : stats.policy_reward) += steps[expert] > 0 ? mean * rewards : 0;
         }
         return stats;
     }
@@ -129,30 +112,47 @@ private:
     static bool is_expert(const sqil_terms<T>& terms, std::size_t b) {
         return terms.expert[b] != 0;
     }
+    /// V after the row; NaN: not known.
+    template <class T>
+    static double end_value(const sqil_terms<T>& terms, std::size_t b) {
+        if (terms.truncated.empty() || terms.truncated[b] == 0) return 0;
+        return terms.bootstrap.empty() ? std::numeric_limits<double>::quiet_NaN() : terms.bootstrap[b];
+    }
+    template <class T>
+    static double count_steps(const sqil_terms<T>& terms, std::size_t b) {
+        const std::size_t n = terms.log_prob.length(b);
+        const std::size_t tokens = terms.mask.empty() ? n : detail::count_included(terms.mask.data(b), n);
+        const double after = end_value(terms, b);
+        return static_cast<double>(tokens > 0 && is_nan(&after) ? tokens - 1 : tokens);
+    }
     /// step(token, Q, V of what comes next) for each step that counts; last(token) for a truncated row's last token.
     template <class T, class Step, class Last>
     void for_each_step(const sqil_terms<T>& terms, std::size_t b, Step&& step, Last&& last) const {
         const auto log_prob = terms.log_prob.row(b), normalizer = terms.log_normalizer.row(b);
         const auto next = terms.target_log_normalizer.empty() ? normalizer : terms.target_log_normalizer.row(b);
-        const included_tokens included(terms.mask, b);
-        const std::size_t none = log_prob.size();
-        std::size_t open = none;
-        const auto q = [&] {
-            return alpha * (static_cast<double>(log_prob[open]) + static_cast<double>(normalizer[open]));
+        const std::size_t n = log_prob.size();
+        const auto q = [&](std::size_t t) {
+            return alpha * (static_cast<double>(log_prob[t]) + static_cast<double>(normalizer[t]));
         };
-        for (std::size_t t = 0; t < log_prob.size(); ++t) {
-            if (!included[t]) continue;
-            if (open != none) step(open, q(), alpha * static_cast<double>(next[t]));
-            open = t;
+        const auto v = [&](std::size_t t) { return alpha * static_cast<double>(next[t]); };
+        std::size_t open = n;  // the last token so far
+        if (terms.mask.empty()) {
+            for (std::size_t t = 0; t + 1 < n; ++t) step(t, q(t), v(t + 1));
+            open = n > 0 ? n - 1 : n;
+        } else {
+            const included_tokens included(terms.mask, b);
+            for (std::size_t t = 0; t < n; ++t) {
+                if (!included[t]) continue;
+                if (open != n) step(open, q(open), v(t));
+                open = t;
+            }
         }
-        if (open == none) return;
-        const bool truncated = !terms.truncated.empty() && terms.truncated[b] != 0;
-        if (!truncated)
-            step(open, q(), 0.0);
-        else if (!terms.bootstrap.empty() && !is_nan(&terms.bootstrap[b]))
-            step(open, q(), terms.bootstrap[b]);
-        else
+        if (open == n) return;
+        const double after = end_value(terms, b);
+        if (is_nan(&after))
             last(open);
+        else
+            step(open, q(open), after);
     }
 };
 
