@@ -1,12 +1,14 @@
 #pragma once
 #include "rlgaf/backend/conformance_gradient.hpp"
+#include "rlgaf/backend/conformance_logits.hpp"
+#include "rlgaf/backend/conformance_prefixes.hpp"
 #include "rlgaf/backend/conformance_rollout.hpp"
 #include "rlgaf/backend/conformance_sampling.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
 /// Every check of a policy. `prompts` may be empty where the policy needs none; else they are used in turn.
-/// Takes a second or so on a small model: about 20 000 rows and a few hundred evaluations of 24.
+/// Takes a second or so on a small model: about 30 000 rows and a few hundred evaluations of 24.
 template <policy_backend P>
 conformance_report check_conformance(P& policy, const typename P::prompts& prompts,
                                      const conformance_options& options = {}) {
@@ -50,6 +52,15 @@ conformance_report check_conformance(P& policy, const typename P::prompts& promp
             }
         }
         kit::check_model<subject>(p, concat(b, cool), options, report);
+        if constexpr (exposes_logits<P>)
+            kit::run(report, "logits", [&] { return kit::check_logits(p, concat(b, cool), options, limit); });
+        if constexpr (continues_prefixes<P>) {
+            kit::run(report, "continued prefixes", [&] { return kit::check_prefixes(p, b, o, key, limit); });
+            if (options.frequency_rows > 0)
+                kit::run(report, "continued frequencies", [&] {
+                    return kit::check_continued_frequencies(p, b, options.frequency_rows, cooler, {key.seed, 3});
+                });
+        }
         return b;
     });
     return report;

@@ -1,5 +1,7 @@
 #pragma once
 #include "rlgaf/backend/conformance_gradient.hpp"
+#include "rlgaf/backend/conformance_perturbation.hpp"
+#include "rlgaf/backend/conformance_tokens.hpp"
 #include "rlgaf/backend/scorer.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -36,6 +38,8 @@ template <class S, class B>
         conformance_report report;
         kit::without_harm<subject>(scorer, report, [&](S& s) {
             kit::check_model<subject>(s, batch, options, report);
+            if constexpr (scores_tokens<S, B>) kit::check_tokens<kit::token_subject<S, B>>(s, batch, options, report);
+            if constexpr (perturbs_inputs<S, B>) kit::check_inputs(s, batch, options, report);
             return batch;
         });
         return report;

@@ -57,6 +57,7 @@ public:
         return scorer_.step(o);
     }
     void discard() { scorer_.discard(); }
+    auto parameters() requires flat_parameters<S> { return scorer_.parameters(); }
 
     template <class Archive>
     void visit(Archive& a) {

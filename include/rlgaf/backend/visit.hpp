@@ -20,7 +20,6 @@ concept visited = requires(M& m, detail::any_archive& a) {
 
 /// The values of all parameters, block by block. Errors: those of the archive, for blocks of other sizes.
 template <class Archive, class M>
-    requires flat_parameters<M>
 void visit_parameters(Archive& a, M& model) {
     for (const auto& block : model.parameters()) a(block.name, block.values);
 }
