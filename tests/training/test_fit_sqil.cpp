@@ -1,3 +1,4 @@
+#include "rlgaf/models/lstm.hpp"
 #include "rlgaf/training/fit_sqil.hpp"
 #include "support/catch.hpp"
 #include "training/small_language.hpp"
@@ -108,6 +109,31 @@ TEST_CASE("fit_sqil: one step goes down the slope of the Bellman error by the lo
                     for (std::size_t v = 0; v < 4; ++v) constant += moved[before.contexts().start() * 4 + v];
                     REQUIRE(std::abs(constant) > 1e-3);
                 }
+}
+
+TEST_CASE("fit_sqil on the LSTM: gradients of all parameters are slopes of the Bellman error", "[training]") {
+    lstm_policy<double> policy({.vocabulary = 4, .embedding = 3, .hidden = 4, .max_length = 5, .seed = 3});
+    const batch both = rows_of<double>({{1, 2, 3, 0}, {3, 3, 3, 3, 3}, {2, 0}, {1, 2, 2, 1, 3}, {0}});
+    detail::sqil_scratch<double> s;
+    s.expert = {1, 1, 0, 0, 0}, s.truncated = {0, 1, 0, 1, 0};
+    const sqil loss{.alpha = 0.7, .discount = 0.9, .residual_gradient = true};
+    for (const std::size_t micro : {0u, 2u}) {
+        const auto value = [&] { return detail::accumulate_sqil(policy, both, loss, micro, true, s).loss; };
+        policy.discard();
+        value();
+        std::vector<std::vector<double>> gradient;
+        for (const auto& block : policy.parameters())
+            gradient.emplace_back(block.gradients.begin(), block.gradients.end());
+        double largest = 0;
+        for (std::size_t k = 0; k < gradient.size(); ++k) {
+            const auto values = policy.parameters()[k].values;
+            for (std::size_t i = 0; i < values.size(); i += 1 + values.size() / 12) {
+                REQUIRE(gap(slope(value, values[i]), gradient[k][i]) < 1e-7);
+                largest = std::fmax(largest, std::abs(gradient[k][i]));
+            }
+        }
+        REQUIRE(largest > 0.1);
+    }
 }
 
 TEST_CASE("fit_sqil: the policy comes to speak like the demonstrations; with a reward of 0 for all it does not",

@@ -35,12 +35,13 @@ enum class sqil_end {
 ///          alpha leaves it more random, and longer.
 /// Needs:   logits as the network gives them, at the sampling temperature 1. Log-probs do not do: their V is 0
 ///          everywhere, and what V should be is lost. Here a constant added to all logits of a state changes the loss,
-///          though not the policy; the gradient in that direction is real and must reach the parameters.
+///          though not the policy; the gradient in that direction is real and must reach the parameters. The n-gram and LSTM
+///          policies and LibTorch modules that return logits do so.
 /// Source:  Reddy, Dragan, Levine 2019, arXiv 1905.11108, algorithm 1. Absorbing states: Kostrikov et al. 2018, arXiv
 ///          1809.02925.
 struct sqil {
     static constexpr bool row_separable = false;
-    double alpha = 0.1;      ///< finite, > 0: a reward of 1 moves a logit by 1 / alpha. Paper: 1, of little effect here
+    double alpha = 0.1;      ///< finite, > 0: a reward of 1 moves a logit by 1 / alpha; at the paper's 1 too little
     double discount = 0.99;  ///< in [0, 1]
     bool residual_gradient = false;
     sqil_end end = sqil_end::absorbing;
