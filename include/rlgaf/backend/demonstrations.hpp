@@ -30,6 +30,15 @@ public:
     }
     const Batch& all() const { return all_; }
 
+    /// Where it is in its passes, without the demonstrations. Errors: option_error for another number of them.
+    template <class Archive>
+    void visit(Archive& a) {
+        a("order", order_), a("next", next_), a("pass", pass_);
+        if (order_.size() != rows(all_)) [[unlikely]]
+            fail(error_kind::option, "demonstrations", "rows", short_text(order_.size(), ", as when it was saved"),
+                 short_text(rows(all_)));
+    }
+
 private:
     Batch all_;
     std::vector<std::size_t> order_, pick_;

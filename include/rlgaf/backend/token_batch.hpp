@@ -40,6 +40,13 @@ struct token_batch {
         detail::append(temperature, sampled_at);
     }
 
+    template <class Archive>
+    void visit(Archive& a) {
+        a("token", token), a("log_prob", log_prob), a("mask", mask), a("offset", offset), a("length", length);
+        a("end", end), a("temperature", temperature);
+        prompt.visit(a);
+    }
+
     /// Calls f(row, position, token before, token), all std::size_t, for every token in order; `start` is before the
     /// first.
     template <class F>

@@ -31,11 +31,20 @@ struct token_prompts {
     std::span<const std::int32_t> row(std::size_t i) const {
         return {token.data() + offset[i], offset[i + 1] - offset[i]};
     }
+    template <class Archive>
+    void visit(Archive& a) {
+        a("token", token), a("offset", offset);
+    }
 };
 inline std::size_t rows(const token_prompts& p) { return p.offset.size() - 1; }
 inline token_prompts select(const token_prompts& p, std::span<const std::size_t> pick) {
     token_prompts out;
     for (const std::size_t i : pick) out.add(p.row(i));
+    return out;
+}
+inline token_prompts concat(const token_prompts& a, const token_prompts& b) {
+    token_prompts out = a;
+    for (std::size_t i = 0; i < rows(b); ++i) out.add(b.row(i));
     return out;
 }
 
