@@ -1,4 +1,5 @@
 #pragma once
+#include "rlgaf/core/reduce.hpp"
 #include "rlgaf/models/lstm/action_outputs.hpp"
 #include "rlgaf/models/lstm/body_gradients.hpp"
 #include "rlgaf/models/lstm/policy_options.hpp"
