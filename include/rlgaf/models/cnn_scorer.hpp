@@ -86,6 +86,26 @@ public:
         });
     }
 
+    /// Ability attributes_tokens: e_t . d score / d e_t.
+    /// Errors: shape_error, numeric_error.
+    void attribute(const token_batch<T>& b, ragged_view<T> weight) {
+        detail::check_same_shape(tokens(b), weight, "cnn_scorer::attribute", "weight");
+        std::vector<T> score(rows(b));
+        const detail::matched_rows<T> used = this->run(b, nullptr, score);
+        std::vector<T> d_x(used.x.size(), T{0});
+        this->spread(used, std::vector<T>(rows(b), T{1}), d_x, false);
+        const std::size_t embedding = options_.embedding;
+        for (std::size_t i = 0; i < rows(b); ++i) {
+            std::size_t at = embedding * (used.column[i] + (rows(b.prompt) > 0 ? b.prompt.row(i).size() : 0));
+            for (T& w : weight.row(i)) {
+                double sum = 0;
+                for (const std::size_t end = at + embedding; at < end; ++at)
+                    sum += static_cast<double>(used.x[at]) * static_cast<double>(d_x[at]);
+                w = static_cast<T>(sum);
+            }
+        }
+    }
+
     /// The same parameters, no gradients and an optimiser without memory.
     cnn_scorer clone() const {
         cnn_scorer copy = *this;

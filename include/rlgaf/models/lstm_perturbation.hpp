@@ -74,6 +74,17 @@ public:
             check_size(offset_[i + 1] - offset_[i], inputs(b, i), function, "inputs of a row of perturbation");
     }
 
+    /// With the embeddings of the completion of row i, token by token; `table` are all embeddings.
+    void inner_products(std::size_t i, std::span<const std::int32_t> tokens, const T* table, std::span<T> out) const {
+        const std::span<const T> by = row(i).last(tokens.size() * embedding_);
+        for (std::size_t t = 0; t < tokens.size(); ++t) {
+            const T* const e = table + static_cast<std::size_t>(tokens[t]) * embedding_;
+            double sum = 0;
+            for (std::size_t j = 0; j < embedding_; ++j)
+                sum += static_cast<double>(e[j]) * static_cast<double>(by[t * embedding_ + j]);
+            out[t] = static_cast<T>(sum);
+        }
+    }
     void row_norms(std::span<T> norm) const {
         if (!empty()) check_size(norm.size(), size(), "lstm_scorer::row_norms", "norm");
         for (std::size_t i = 0; i < norm.size(); ++i) {

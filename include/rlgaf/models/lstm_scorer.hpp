@@ -14,7 +14,8 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          Relaxed rows: share^T embedding is read in place of a completion's embeddings.
 /// Shapes:  scores [B, outputs]; token scores as the completions. parameters() are embedding [V + 1, E] (last row:
 ///          start), input [E, 4H], recurrent [H, 4H], bias [4H], head [H] (or [H, outputs]), head_bias [outputs].
-/// Adds:    backward adds to the gradients in parameters(); input_gradient and input_cotangent add nothing there.
+/// Adds:    backward adds to the gradients in parameters(); input_gradient, input_cotangent and attribute
+///          add nothing there.
 /// Errors:  shape_error, numeric_error (a token out of range), option_error (token scores with several outputs).
 /// Needs, threads: as lstm_policy. The k-th forward of a scorer drops units of its own, the same ones at every token of
 ///          a row; dropping does not depend on threads. Rows with moved inputs share no states: they cost what rows
@@ -97,6 +98,13 @@ public:
         });
         pool_.give_back(std::move(w));
         return g;
+    }
+    /// Ability attributes_tokens: e_t . d score / d e_t, of the mean of a row's numbers.
+    void attribute(const token_batch<T>& b, ragged_view<T> weight) {
+        detail::check_same_shape(tokens(b), weight, "lstm_scorer::attribute", "weight");
+        const auto n = static_cast<T>(options_.outputs);
+        const perturbation g = input_gradient(b, {}, std::vector<T>(rows(b) * options_.outputs, 1 / n));
+        for (std::size_t i = 0; i < rows(b); ++i) g.inner_products(i, b.row(i), embeddings(), weight.row(i));
     }
     void row_norms(const perturbation& p, std::span<T> norm) const { p.row_norms(norm); }
     void scale(perturbation& p, std::span<const T> by) const { p.scale(by); }

@@ -14,6 +14,7 @@ public:
     static constexpr bool needs_reference = (rlgaf::needs_reference<Stages>() || ...);
     static constexpr bool needs_expert_score = (rlgaf::needs_expert_score<Stages>() || ...);
     static constexpr bool needs_fixed_score = (rlgaf::needs_fixed_score<Stages>() || ...);
+    static constexpr bool needs_token_weight = (rlgaf::needs_token_weight<Stages>() || ...);
     static_assert((component_of<Stages, rlgaf::role::reward> && ...),
                   "rlgaf: every argument of pipeline must be a reward stage; wrap a callable of your own in "
                   "as_reward(\"name\", callable)");

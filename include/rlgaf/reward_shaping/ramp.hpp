@@ -21,6 +21,7 @@ public:
     static constexpr bool needs_reference = rlgaf::needs_reference<Stage>();
     static constexpr bool needs_expert_score = rlgaf::needs_expert_score<Stage>();
     static constexpr bool needs_fixed_score = rlgaf::needs_fixed_score<Stage>();
+    static constexpr bool needs_token_weight = rlgaf::needs_token_weight<Stage>();
 
     explicit ramp(Stage stage, schedule weight) : stage_(static_cast<Stage&&>(stage)), weight_(weight) {}
 

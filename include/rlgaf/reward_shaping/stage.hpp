@@ -52,6 +52,15 @@ double unmasked_tokens(const shaping_terms<T>& terms, std::size_t i) {
     return static_cast<double>(terms.mask.empty() ? n : count_included(terms.mask.data(i), n));
 }
 
+/// The sum of row i's outcomes, which become 0. NaN ("does not apply") is not taken and stays.
+template <class T>
+double take_outcomes(rewards<T>& out, std::size_t i) {
+    double sum = 0;
+    for (std::size_t k = 0; k < out.outcomes(); ++k)
+        if (double& r = out.outcome(k)[i]; !is_nan(&r)) sum += r, r = 0;
+    return sum;
+}
+
 /// The outcome of this name. Errors: option_error if no earlier stage added it.
 template <class T>
 std::span<double> outcome_named(rewards<T>& out, const chars& name, const char* stage, const char* field) {

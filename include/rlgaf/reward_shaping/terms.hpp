@@ -15,11 +15,12 @@ struct shaping_terms {
     mask_view mask{};                           ///< optional
     std::span<const std::uint8_t> truncated{};  ///< [B]: 1 where the row ran out of length
     groups group;
-    std::size_t width = 1;                      ///< numbers a row in score and expert_score, row after row
-    std::span<const T> expert_score{};          ///< [B] of each row's demonstration, for stages with needs_expert_score
-    std::span<const T> fixed_score{};           ///< of rows that stay the same, for stages with needs_fixed_score
-    ragged_view<const T> token_score{};         ///< [B, length] of a discriminator of tokens
-    ragged_view<const T> prefix_value{};        ///< [B, length] expected score after each token, from rollouts
+    std::size_t width = 1;                ///< numbers a row in score and expert_score, row after row
+    std::span<const T> expert_score{};    ///< [B] of each row's demonstration, for stages with needs_expert_score
+    std::span<const T> fixed_score{};     ///< of rows that stay the same, for stages with needs_fixed_score
+    ragged_view<const T> token_score{};   ///< [B, length] of a discriminator of tokens
+    ragged_view<const T> prefix_value{};  ///< [B, length] expected score after each token, from rollouts
+    ragged_view<const T> token_weight{};  ///< [B, length] what each token has to do with the row's score
 };
 
 /// Whether a component reads reference_log_prob.
@@ -44,6 +45,14 @@ template <class C>
 constexpr bool needs_fixed_score() {
     if constexpr (requires { C::needs_fixed_score; })
         return C::needs_fixed_score;
+    else
+        return false;
+}
+/// Whether a component reads token_weight.
+template <class C>
+constexpr bool needs_token_weight() {
+    if constexpr (requires { C::needs_token_weight; })
+        return C::needs_token_weight;
     else
         return false;
 }

@@ -23,9 +23,7 @@ struct uniform_redistribution {
         for (std::size_t b = 0; b < token.rows(); ++b) {
             const double tokens = detail::unmasked_tokens(terms, b);
             if (tokens == 0) continue;
-            double left = 0, n = tokens;
-            for (std::size_t k = 0; k < out.outcomes(); ++k)
-                if (double& r = out.outcome(k)[b]; !is_nan(&r)) left += r, r = 0;
+            double left = detail::take_outcomes(out, b), n = tokens;
             const T share = static_cast<T>(left / tokens);
             const auto paid = token.row(b);
             const included_tokens included(terms.mask, b);

@@ -58,6 +58,15 @@ constexpr bool moves_what_it_reads() {
         return perturbs_inputs<S, typename P::batch>;
 }
 
+/// Whether gradient_redistribution has weights to go by.
+template <class P, class S>
+constexpr bool weighs_tokens() {
+    if constexpr (is_true_reward<std::remove_const_t<S>>)
+        return false;
+    else
+        return attributes_tokens<S, typename P::batch>;
+}
+
 /// One sentence for the first thing that does not fit.
 template <class Defaults, class P, class S, class E, class... C>
 consteval bool check_trainer() {
@@ -120,6 +129,10 @@ consteval bool check_trainer() {
             "score go with a discriminator loss of rows, not of tokens or pairs");
         constexpr bool fixed_given = !(needs_fixed_score<C>() || ... || false) || has_role<role::score_reference, C...>;
         static_assert(fixed_given, "rlgaf: a reward stage reads the scores of fixed rows; add fixed_rows(batch)");
+        constexpr bool weighs = !(needs_token_weight<C>() || ... || false) || weighs_tokens<P, S>();
+        static_assert(weighs,
+                      "rlgaf: gradient_redistribution needs a scorer that attributes_tokens: `void attribute(const "
+                      "batch&, rlgaf::ragged_view<T> weight)`, see backend/abilities.hpp (lstm_scorer does)");
         constexpr bool with_discriminator =
             !only_scores<S, E> || !(has_role<role::gate, C...> || has_role<role::discriminator_loss, C...> ||
                                     has_role<role::held_out, C...> || has_role<role::discriminator_regularizer, C...> ||
@@ -164,8 +177,8 @@ consteval bool check_trainer() {
             "rlgaf: this advantage estimator reads score norms, which needs a policy that exposes_logits, see "
             "backend/abilities.hpp");
         return counts && moves && moves_by_noise && corrupts && constrains && rolls_out && scored_by_row &&
-               fixed_given && with_discriminator && comparable && experts && reference && values && returns && greedy &&
-               norms;
+               fixed_given && weighs && with_discriminator && comparable && experts && reference && values && returns &&
+               greedy && norms;
     }
 }
 

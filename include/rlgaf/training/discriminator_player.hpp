@@ -59,11 +59,13 @@ public:
                                 [&](double s) { return map_score(credit.map, s); });
             }
         }
+        attribute(round, options);
     }
     /// Of other rows, such as the likeliest answers, as those of the round were judged.
     void judge_as(const trajectories<P>& round, trajectories<P>& other, const adversarial_options& options) {
         score(discriminator_, other, options.micro_batch_rows, options.score_passes);
         other.fixed_score = round.fixed_score;
+        attribute(other, options);
     }
 
     /// Whose turn it is, by the gate if there is one, and what a poor discriminator and a forgetful one would say.
@@ -128,6 +130,11 @@ private:
     static auto& only(parts& all) {
         no_component none;
         return find_part<Role>(all, none).component;
+    }
+
+    void attribute([[maybe_unused]] trajectories<P>& t, [[maybe_unused]] const adversarial_options& options) {
+        if constexpr ((needs_token_weight<C>() || ... || false))
+            attribute_tokens(discriminator_, t, options.micro_batch_rows);
     }
 
     static void describe(const discriminator_update_report& done, round_report& report) {

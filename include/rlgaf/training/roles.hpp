@@ -48,7 +48,8 @@ struct trajectories {
     std::vector<scalar> fixed_score;     ///< of rows that stay the same, if score_fixed was called
     ragged_buffer<scalar> token_score;   ///< [B, length] if score_tokens was called
     ragged_buffer<scalar> prefix_value;  ///< [B, length] if roll_out_values was called
-    bool has_token_score = false, has_prefix_value = false;
+    ragged_buffer<scalar> token_weight;  ///< [B, length] if attribute_tokens was called
+    bool has_token_score = false, has_prefix_value = false, has_token_weight = false;
     rewards<scalar> reward;
 
     workspace work;
@@ -75,6 +76,9 @@ struct trajectories {
     }
     ragged_view<const scalar> prefix_value_view() const {
         return has_prefix_value ? prefix_value.view() : ragged_view<const scalar>{};
+    }
+    ragged_view<const scalar> token_weight_view() const {
+        return has_token_weight ? token_weight.view() : ragged_view<const scalar>{};
     }
     ragged_view<const scalar> factor_view() const {
         return has_token_factor ? token_factor.view() : ragged_view<const scalar>{};
@@ -135,7 +139,7 @@ void begin_round(P& policy, const roll_out_options& options, trajectories<P>& t)
     t.returns.clear();
     t.score.clear();
     t.expert_score.clear();
-    t.has_token_score = t.has_prefix_value = false;
+    t.has_token_score = t.has_prefix_value = t.has_token_weight = false;
     t.reward.begin(lengths(t.batch));
 }
 
@@ -191,6 +195,9 @@ void shape(part<Stage>& stage, trajectories<P>& t) {
         fail(error_kind::option, "shape", "trajectories",
              "score_fixed before a stage that reads the scores of fixed rows (give the trainer fixed_rows(batch))",
              "no such scores");
+    if (needs_token_weight<Stage>() && !t.has_token_weight) [[unlikely]]
+        fail(error_kind::option, "shape", "trajectories",
+             "attribute_tokens before a stage that reads what tokens have to do with the score", "no such weights");
     if (needs_reference<Stage>() && !t.has_reference)
         fail(error_kind::option, "shape", "trajectories",
              "evaluate_reference before a stage that needs the reference policy", "no reference log-probs");
@@ -204,7 +211,8 @@ void shape(part<Stage>& stage, trajectories<P>& t) {
                                                   .expert_score = t.expert_score,
                                                   .fixed_score = t.fixed_score,
                                                   .token_score = t.token_score_view(),
-                                                  .prefix_value = t.prefix_value_view()};
+                                                  .prefix_value = t.prefix_value_view(),
+                                                  .token_weight = t.token_weight_view()};
     t.reward.begin(lengths(t.batch));
     stage(terms, t.batch, t.reward, t.work);
     for (std::size_t k = 0; k < t.reward.outcomes(); ++k) {

@@ -82,6 +82,22 @@ void score_tokens(S& scorer, trajectories<P>& t, std::size_t micro_batch_rows = 
     });
 }
 
+/// Fills t.token_weight: what each token has to do with its row's score.
+/// Errors: numeric_error if a weight is not finite.
+template <class S, policy_backend P>
+void attribute_tokens(S& scorer, trajectories<P>& t, std::size_t micro_batch_rows = 0) {
+    static_assert(attributes_tokens<S, typename P::batch>,
+                  "attribute_tokens needs a scorer with the ability attributes_tokens: `void attribute(const batch&, "
+                  "rlgaf::ragged_view<T> weight)`, see backend/abilities.hpp");
+    t.token_weight.assign(lengths(t.batch));
+    detail::for_each_micro_batch(t.batch, micro_batch_rows, t.pick,
+                                 [&](std::size_t first, std::size_t count, const auto& part) {
+                                     scorer.attribute(part, t.token_weight.view().slice(first, count));
+                                 });
+    detail::check_finite(std::as_const(t.token_weight).view(), mask_of(t.batch), "attribute_tokens", "weight");
+    t.has_token_weight = true;
+}
+
 /// Fills t.score [B, 3] of a critic of pairs: each sample against its row of `real_of_fake` [B].
 template <class S, policy_backend P>
 void score_pairs(S& critic, trajectories<P>& t, const typename P::batch& real_of_fake,

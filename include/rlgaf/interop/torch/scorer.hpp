@@ -12,7 +12,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Errors:  shape_error for an output that is neither [B] nor [B, T] ([B, W] nor [B, T, W]), for scores of tokens where
 ///          it is not [B, T], for a perturbation of rows of other lengths.
 /// Needs:   rows that do not depend on each other, nor on how much padding follows them. Scores of tokens: a causal
-///          module. Perturbations: forward(tokens) = forward_embedded(embed(tokens)).
+///          module. Perturbations and attribute: forward(tokens) = forward_embedded(embed(tokens)).
 template <class Module>
 class torch_scorer : public detail::torch_row_scorer<Module> {
     using model = detail::torch_row_scorer<Module>;
@@ -75,15 +75,23 @@ public:
     perturbation input_gradient(const batch& b, const perturbation& p, std::span<const scalar> d) requires embeds {
         detail::check_size(d.size(), rows(b) * this->width(), "torch_scorer::input_gradient", "d");
         if (rows(b) == 0) return {};
-        const torch::AutoGradMode grad(true);
         const detail::torch_rows in = this->rows_of(b);
-        const torch::Tensor x = embedded(in, p).detach().requires_grad_(true);
-        const torch::Tensor score = this->scores(model_.run_embedded(in, x), b, in);
-        torch::Tensor g;
-        if (score.requires_grad())
-            g = torch::autograd::grad({score}, {x}, {model::like_scores(d, score)}, {}, false, true).front();
-        if (!g.defined()) g = torch::zeros_like(x);
-        return moved_by(g.detach().masked_fill(in.padding().to(g.device()), 0));
+        const torch::Tensor g = differentiated(b, in, embedded(in, p), d);
+        return moved_by(g.masked_fill(in.padding().to(g.device()), 0));
+    }
+    /// Ability attributes_tokens: e_t . d score / d e_t, of the mean of a row's numbers.
+    /// Errors: shape_error.
+    void attribute(const batch& b, ragged_view<scalar> weight) requires embeds {
+        detail::check_same_shape(tokens(b), weight, "torch_scorer::attribute", "weight");
+        if (rows(b) == 0) return;
+        const detail::torch_rows in = this->rows_of(b);
+        const torch::Tensor x = embedded(in, {});
+        const auto n = static_cast<scalar>(this->width());
+        const torch::Tensor g = differentiated(b, in, x, std::vector<scalar>(rows(b) * this->width(), 1 / n));
+        const torch::Tensor product = detail::torch_host((x.detach().to(torch::kDouble) * g).sum(-1));
+        const float* row = product.template data_ptr<float>();
+        for (std::size_t i = 0; i < rows(b); ++i, row += product.size(1))
+            std::copy_n(row + in.begin[i], weight.length(i), weight.row(i).begin());
     }
     /// Errors: shape_error unless there is a number for each row.
     void row_norms(const perturbation& p, std::span<scalar> norm) const requires embeds {
@@ -122,6 +130,17 @@ private:
         perturbation p;
         p.move = move;
         return p;
+    }
+    /// Of sum(d * score) by the embeddings at x.
+    torch::Tensor differentiated(const batch& b, const detail::torch_rows& in, const torch::Tensor& at,
+                                 std::span<const scalar> d) {
+        const torch::AutoGradMode grad(true);
+        const torch::Tensor x = at.detach().requires_grad_(true);
+        const torch::Tensor score = this->scores(model_.run_embedded(in, x), b, in);
+        torch::Tensor g;
+        if (score.requires_grad())
+            g = torch::autograd::grad({score}, {x}, {model::like_scores(d, score)}, {}, false, true).front();
+        return g.defined() ? g.detach() : torch::zeros_like(x);
     }
     torch::Tensor embedded(const detail::torch_rows& in, const perturbation& p) {
         const torch::Tensor x = model_.embed(in);
