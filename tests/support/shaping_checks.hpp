@@ -32,7 +32,7 @@ struct shaping_step {
     layout how = layout::packed;
     std::size_t width = 1;
     std::vector<T> expert_score{}, fixed_score{};
-    table token_score{}, prefix_value{};
+    table token_score{}, prefix_value{}, token_weight{};
     table tokens{};  ///< of the batch, which shows none if this is empty; masked slots hold any number
     rlgaf::rewards<T> result{};
     rlgaf::workspace work{};
@@ -44,7 +44,7 @@ struct shaping_step {
     void run(const Stage& stage, rlgaf::state_of<Stage>& state) {
         const T guard = static_cast<T>(not_a_number);
         ragged<T> l(log_prob, how, guard), r(reference_log_prob, how, guard), t(token_score, how, guard),
-            v(prefix_value, how, guard);
+            v(prefix_value, how, guard), w(token_weight, how, guard);
         ragged<std::uint8_t> m(mask, how, 1);
         ragged<std::int32_t> shown(tokens, how, -1);
         const rlgaf::shaping_terms<T> terms{.score = score,
@@ -57,7 +57,8 @@ struct shaping_step {
                                             .expert_score = expert_score,
                                             .fixed_score = fixed_score,
                                             .token_score = t.view(),
-                                            .prefix_value = v.view()};
+                                            .prefix_value = v.view(),
+                                            .token_weight = w.view()};
         const batch_with_tokens batch(shown.view());
         allocated = allocations_of([&] { rlgaf::call(stage, state, terms, batch, result, work); });
     }

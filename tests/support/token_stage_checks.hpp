@@ -28,7 +28,7 @@ table token_reward(const Stage& stage, const table& x, const table& mask = {}, l
     if (step.truncated.empty()) step.truncated.assign(x.size(), 0);
     const table masked =
         table_like(x, [&](std::size_t b, std::size_t t) { return included(mask, b, t) ? x[b][t] : not_a_number; });
-    step.log_prob = step.token_score = step.prefix_value = masked;
+    step.log_prob = step.token_score = step.prefix_value = step.token_weight = masked;
     for (int k = 0; k < 2; ++k) {
         step.begin(lengths_of(x));
         for (std::size_t b = 0; b < x.size(); ++b)
@@ -61,7 +61,7 @@ void check_token_stage(const Stage& stage, const std::string& name, const std::s
     }
     const auto message = [&](const table& x, const table& mask) {
         shaping_step<double> step{.log_prob = x, .mask = mask, .truncated = {0, 0}, .group = {0, 0}};
-        step.token_score = step.prefix_value = x;
+        step.token_score = step.prefix_value = step.token_weight = x;
         step.begin({1, 2});
         return message_of<rlgaf::shape_error>([&] { step.run(stage); });
     };
