@@ -145,11 +145,16 @@ enum class scorer_fault {
     input_gradient_in_parameters,
     input_gradient_of_unmoved,
     moved_backward_of_unmoved,
+    weights_in_parameters,
+    weights_forgotten,
+    weights_of_neighbours,
+    weights_with_dropout,
 };
 
 struct faulty_scorer : lstm_scorer<double> {
     using base = lstm_scorer<double>;
     scorer_fault fault;
+    int calls = 0;
 
     explicit faulty_scorer(scorer_fault f) : base(scorer_options()), fault(f) {}
     faulty_scorer clone() const {
@@ -211,6 +216,18 @@ struct faulty_scorer : lstm_scorer<double> {
             backward(base::forward(b, p, score), d);
         }
         return base::input_gradient(b, fault == scorer_fault::input_gradient_of_unmoved ? perturbation{} : p, c);
+    }
+    void attribute(const batch& b, ragged_view<double> weight) {
+        base::attribute(b, weight);
+        if (rows(b) == 0) return;
+        if (fault == scorer_fault::weights_in_parameters) {
+            std::vector<double> score(rows(b)), d(rows(b), 1);
+            backward(base::forward(b, score), d);
+        }
+        double& first = weight.row(0)[0];
+        if (fault == scorer_fault::weights_forgotten) first = std::nan("");
+        if (fault == scorer_fault::weights_of_neighbours) first += 0.01 * static_cast<double>(rows(b));
+        if (fault == scorer_fault::weights_with_dropout) first += static_cast<double>(++calls);
     }
     using base::forward;
     tape forward(const batch& b, const perturbation& p, std::span<double> score) {
@@ -376,6 +393,13 @@ TEST_CASE("conformance of abilities: what is wrong with perturbations is said", 
     require_caught(report_of(scorer_fault::input_gradient_of_unmoved), "input gradient of moved rows",
                    "differences of the score along noise");
     require_caught(report_of(scorer_fault::moved_backward_of_unmoved), "gradient of moved rows", "differences say");
+}
+
+TEST_CASE("conformance of abilities: what is wrong with token weights is said", "[backend]") {
+    require_caught(report_of(scorer_fault::weights_in_parameters), "token weights", "it adds nothing there");
+    require_caught(report_of(scorer_fault::weights_forgotten), "token weights", "every unmasked slot is written");
+    require_caught(report_of(scorer_fault::weights_of_neighbours), "token weights", "a row other numbers");
+    require_caught(report_of(scorer_fault::weights_with_dropout), "token weights", "is dropout on?");
 }
 
 TEST_CASE("conformance of abilities: pairs", "[backend]") {

@@ -1,4 +1,5 @@
 #pragma once
+#include "rlgaf/backend/conformance_attributes.hpp"
 #include "rlgaf/backend/conformance_gradient.hpp"
 #include "rlgaf/backend/conformance_perturbation.hpp"
 #include "rlgaf/backend/conformance_tokens.hpp"
@@ -40,6 +41,11 @@ template <class S, class B>
             kit::check_model<subject>(s, batch, options, report);
             if constexpr (scores_tokens<S, B>) kit::check_tokens<kit::token_subject<S, B>>(s, batch, options, report);
             if constexpr (perturbs_inputs<S, B>) kit::check_inputs(s, batch, options, report);
+            if constexpr (attributes_tokens<S, B>)
+                kit::run(report, "token weights", [&] {
+                    return kit::check_attributes<kit::attribute_subject<S, B>>(
+                        s, batch, kit::limits<typename S::scalar>(options));
+                });
             return batch;
         });
         return report;
