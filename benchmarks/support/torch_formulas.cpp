@@ -4,6 +4,7 @@
 #include <ATen/core/ivalue.h>
 #include <torch/torch.h>
 
+#include <cmath>
 #include <map>
 
 namespace {
@@ -168,10 +169,63 @@ const std::map<std::string, formula>& losses() {
          }},
         {"bce",
          [](const inputs& x) { return -torch::log_sigmoid(x.real).mean() - torch::log_sigmoid(-x.fake).mean(); }},
-        {"bradley_terry", [](const inputs& x) { return -torch::log_sigmoid(x.real - x.fake).mean(); }},
+        {"gail",
+         [](const inputs& x) {
+             const auto entropy = [](const Tensor& s) { return torch::softplus(s) - s * torch::sigmoid(s); };
+             return (-torch::log_sigmoid(x.real) - 1e-3 * entropy(x.real)).mean() +
+                    (-torch::log_sigmoid(-x.fake) - 1e-3 * entropy(x.fake)).mean();
+         }},
+        {"lsgan", [](const inputs& x) { return 0.5 * ((x.real - 1).pow(2).mean() + x.fake.pow(2).mean()); }},
+        {"wgan", [](const inputs& x) { return x.fake.mean() - x.real.mean(); }},
+        {"hinge", [](const inputs& x) { return torch::relu(1 - x.real).mean() + torch::relu(1 + x.fake).mean(); }},
+        {"total_variation", [](const inputs& x) { return torch::tanh(x.fake).mean() - torch::tanh(x.real).mean(); }},
+        {"f_gan kl", [](const inputs& x) { return (x.fake.clamp(-20, 20) - 1).exp().mean() - x.real.mean(); }},
+        {"f_gan pearson", [](const inputs& x) { return (x.fake.pow(2) / 4 + x.fake).mean() - x.real.mean(); }},
+        {"bradley_terry",
+         [](const inputs& x) {
+             return (5e-4 * (x.real.pow(2) + x.fake.pow(2)) - torch::log_sigmoid(x.real - x.fake)).mean();
+         }},
+        {"rp_ls", [](const inputs& x) { return (x.real - x.fake - 1).pow(2).mean(); }},
+        {"rp_hinge", [](const inputs& x) { return torch::relu(1 - (x.real - x.fake)).mean(); }},
+        {"ragan",
+         [](const inputs& x) {
+             return -torch::log_sigmoid(x.real - x.fake.mean()).mean() -
+                    torch::log_sigmoid(x.real.mean() - x.fake).mean();
+         }},
+        {"ra_ls",
+         [](const inputs& x) {
+             return (x.real - x.fake.mean() - 1).pow(2).mean() + (x.real.mean() - x.fake - 1).pow(2).mean();
+         }},
+        {"ra_hinge",
+         [](const inputs& x) {
+             return torch::relu(1 - (x.real - x.fake.mean())).mean() + torch::relu(1 - (x.real.mean() - x.fake)).mean();
+         }},
+        {"rao_kupper", [](const inputs& x) { return -torch::log_sigmoid(x.real - x.fake - std::log(2.0)).mean(); }},
+        {"davidson",
+         [](const inputs& x) {
+             const Tensor lost = (x.fake - x.real) / 2;
+             return (1 + lost.exp() + (2 * lost).exp()).log().mean();
+         }},
+        {"score_l2", [](const inputs& x) { return 0.5 * (x.real.pow(2).mean() + x.fake.pow(2).mean()); }},
         {"reward_model", [](const inputs& x) { return -torch::log_sigmoid(x.real - x.fake).mean(); }},
     };
     return table;
+}
+
+/// Also off_policy with its defaults: retrace from state values.
+Tensor vtrace(const inputs& x) {
+    const Tensor v = x.value.detach(), rho = (x.log_prob.detach() - x.old).exp();
+    const Tensor capped = rho.clamp_max(1);
+    Tensor error = torch::zeros({x.rows}, v.options()), next = error, target = error;
+    std::vector<Tensor> all(static_cast<std::size_t>(x.tokens));
+    for (std::int64_t t = x.tokens; t-- > 0;) {
+        const Tensor now = v.select(1, t), c = capped.select(1, t), r = x.advantage.select(1, t);
+        all[static_cast<std::size_t>(t)] = c * (r + target - now);
+        error = c * (r + next - now) + c * error;
+        target = now + error;
+        next = now;
+    }
+    return torch::stack(all, 1);
 }
 
 /// Without a gradient. Advantages come with their mean and deviation, as from the kernels.
@@ -217,21 +271,8 @@ const std::map<std::string, formula>& estimators() {
              }
              return whitened(torch::stack(all, 1));
          }},
-        {"vtrace",
-         [](const inputs& x) {
-             const Tensor v = x.value.detach(), rho = (x.log_prob.detach() - x.old).exp();
-             const Tensor capped = rho.clamp_max(1);
-             Tensor error = torch::zeros({x.rows}, v.options()), next = error, target = error;
-             std::vector<Tensor> all(static_cast<std::size_t>(x.tokens));
-             for (std::int64_t t = x.tokens; t-- > 0;) {
-                 const Tensor now = v.select(1, t), c = capped.select(1, t), r = x.advantage.select(1, t);
-                 all[static_cast<std::size_t>(t)] = c * (r + target - now);
-                 error = c * (r + next - now) + c * error;
-                 target = now + error;
-                 next = now;
-             }
-             return torch::stack(all, 1);
-         }},
+        {"vtrace", vtrace},
+        {"off_policy", vtrace},
         {"optimal_token_baseline",
          [](const inputs& x) {
              const Tensor go = x.reward_to_go().view({-1, x.group, x.tokens});
@@ -239,6 +280,11 @@ const std::map<std::string, formula>& estimators() {
              return go - (go * w).sum(1, true) / (w.sum(1, true) + 1e-8);
          }},
         {"kl_penalty", [](const inputs& x) { return -0.02 * (x.log_prob.detach() - x.reference); }},
+        {"importance_weights",
+         [](const inputs& x) { return x.norm * (x.log_prob.detach() - x.old).clamp(-20, 20).exp().clamp(0, 2); }},
+        {"d_reward", [](const inputs& x) { return torch::sigmoid(x.fake.detach()); }},
+        {"two_d_minus_one_reward", [](const inputs& x) { return 2 * torch::sigmoid(x.fake.detach()) - 1; }},
+        {"tanh_reward", [](const inputs& x) { return torch::tanh(x.fake.detach()); }},
         {"logit_reward", [](const inputs& x) { return x.fake.detach().clamp(-10, 10); }},
         {"log_d_reward", [](const inputs& x) { return torch::log_sigmoid(x.fake.detach()); }},
         {"neg_log_one_minus_d_reward", [](const inputs& x) { return -torch::log_sigmoid(-x.fake.detach()); }},
@@ -280,7 +326,8 @@ torch_kernel make_torch_kernel(const std::string& kernel, std::size_t rows, std:
                                    static_cast<std::int64_t>(group_size));
     if (loss != losses().end())  // gradients accumulate, as the kernels' do
         return {[x, f = loss->second] { f(x).backward(); }};
-    const bool advantage = kernel != "kl_penalty" && kernel.find("reward") == std::string::npos;
+    const bool advantage =
+        kernel != "kl_penalty" && kernel != "importance_weights" && kernel.find("reward") == std::string::npos;
     return {[x, f = estimator->second, advantage] {
         const torch::NoGradGuard no_gradient;
         const Tensor out = f(x);

@@ -17,12 +17,11 @@ class lane_sum {
 public:
     template <class T>
     void add(const T* x, std::size_t n) noexcept {
-        double lane[lanes];  // a copy that no x can alias
-        for (std::size_t k = 0; k < lanes; ++k) lane[k] = lane_[k];
+        double lane[lanes] = {};  // apart from lane_, which x might alias
         std::size_t i = 0;
         for (; i + lanes <= n; i += lanes)
             for (std::size_t k = 0; k < lanes; ++k) lane[k] += static_cast<double>(x[i + k]);
-        for (std::size_t k = 0; k < lanes; ++k) lane_[k] = lane[k];
+        for (std::size_t k = 0; k < lanes; ++k) lane_[k] += lane[k];
         for (; i < n; ++i) lane_[i % lanes] += static_cast<double>(x[i]);
     }
     double total() const noexcept {
@@ -63,7 +62,9 @@ RLGAF_FLATTEN token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_
     constexpr std::size_t inputs = sizeof...(In);
     token_sums<Sums> result;
     lane_sum total[Sums];
-    T copy[inputs][block_tokens], value[Sums][block_tokens], taken[block_tokens];
+    T copy[inputs][block_tokens], taken[block_tokens];
+    T value[Sums + 1][block_tokens];  // with the gradient: in one piece clang checks it once against each input
+    T* const term = value[Sums];
     const auto each = [&]<std::size_t... K>(std::index_sequence<K...>) {
         for (std::size_t b = 0; b < out.rows(); ++b) {
             const auto out_row = out.row(b);
@@ -82,7 +83,6 @@ RLGAF_FLATTEN token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_
                     }
                     ((x[K] = copy[K]), ...);
                 }
-                T term[block_tokens];
                 for (std::size_t i = 0; i < n; ++i) {
                     const token_term<Sums, T> t = formula(w, x[K][i]...);
                     term[i] = t.out;

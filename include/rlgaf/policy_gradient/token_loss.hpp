@@ -51,10 +51,11 @@ policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const doubl
     const T limit = static_cast<T>(log_ratio_limit);
     policy_loss_stats stats;
     lane_sum loss, kl;
-    count most = 0;  // the bits of the largest ratio: positive numbers are ordered like their bits
-    T weight[block_tokens], taken[block_tokens];
-    T log_prob_copy[block_tokens], old_copy[block_tokens], advantage_copy[block_tokens];
-    for (T& v : taken) v = 1;
+    count most = 0;           // the bits of the largest ratio: positive numbers are ordered like their bits
+    T read[5][block_tokens];  // in one piece, as what is written below, so that clang compares few addresses
+    T *const weight = read[0], *const taken = read[1];
+    T *const log_prob_copy = read[2], *const old_copy = read[3], *const advantage_copy = read[4];
+    for (T& v : read[1]) v = 1;
     for (std::size_t b = 0; b < terms.log_prob.rows(); ++b) {
         const auto d_row = d_log_prob.row(b);
         const std::uint8_t* mask = terms.mask.empty() ? nullptr : terms.mask.data(b);
@@ -63,7 +64,7 @@ policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const doubl
         if (WithRatio) row.old_log_prob = terms.old_log_prob.data(b);
         const T w = static_cast<T>(row_weight[b]);
         if (!factor)
-            for (T& v : weight) v = w;
+            for (T& v : read[0]) v = w;
         for (std::size_t first = 0; first < d_row.size(); first += block_tokens) {
             const std::size_t n = d_row.size() - first < block_tokens ? d_row.size() - first : block_tokens;
             row_pointers<T> x = row;
@@ -82,7 +83,8 @@ policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const doubl
                 }
                 x = {log_prob_copy, old_copy, advantage_copy};
             }
-            T value[block_tokens], slope[block_tokens], excess[block_tokens];
+            T written[3][block_tokens];
+            T *const value = written[0], *const slope = written[1], *const excess = written[2];
             count clips = 0;
             for (std::size_t i = 0; i < n; ++i) {
                 token_input<T> in{

@@ -71,14 +71,15 @@ struct off_policy {
             if (n > 0) value[n] = detail::bootstrap_of(terms.reward, i);  // else all values stay
             with_trace([&](auto trace_of) { weigh(trace_of, rho, c, n); });
             // G_k = known_k + discount beyond_{k+1}, beyond_k = c_k (G_k - Q_k): only the latter waits for the next one
+            const double forget = discount;  // a copy that no array can alias
             for (std::size_t k = 0; k < n; ++k) {
-                gain[k] += discount * value[k + 1];
-                q[k] = c[k] * (gain[k] - q[k]), c[k] *= discount;
+                gain[k] += forget * value[k + 1];
+                q[k] = c[k] * (gain[k] - q[k]), c[k] *= forget;
             }
             q[n] = 0;
             for (std::size_t k = n; k-- > 0;) q[k] += c[k] * q[k + 1];
             for (std::size_t k = 0; k < n; ++k) {
-                gain[k] = rho[k] * (gain[k] + discount * q[k + 1] - value[k]);
+                gain[k] = rho[k] * (gain[k] + forget * q[k + 1] - value[k]);
                 value[k] += gain[k];  // becomes the target
             }
             detail::write_tokens(advantage, terms.mask, i, [=](std::size_t k) { return n > 0 ? gain[k] : 0; });
