@@ -17,8 +17,9 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          unmasked tokens keep their outcomes. NaN ("does not apply") is not moved and stays.
 /// Errors:  shape_error.
 /// Needs:   token_weight, which the trainer gives where needs_token_weight is set, of a scorer that attributes_tokens.
-///          Discount 1 in the estimator: with less the row's sum is no longer what counts. Weights have no sign: a token
-///          that spoils a good row is paid as one that makes it.
+///          An estimator that pays steps (reinforce, gae): one that sums a row, as grpo does, sees no difference. Discount
+///          1 there: with less the row's sum is no longer what counts. Weights have no sign: a token that spoils a good
+///          row is paid as one that makes it.
 /// Source:  gradient times input: Shrikumar et al. 2016, arXiv 1605.01713; parts of one return for its steps:
 ///          Arjona-Medina et al. 2018, arXiv 1806.07857 (RUDDER, by the change of a predicted return).
 struct gradient_redistribution {
