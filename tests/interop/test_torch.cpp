@@ -143,7 +143,8 @@ using judge = torch_scorer<judge_net>;
 using batch = token_batch<float>;
 static_assert(exposes_logits<gru_policy> && scores_tokens<gru_scorer, batch>);
 static_assert(perturbs_inputs<judge, batch> && perturbs_inputs<torch_scorer<pooled_judge>, batch>);
-static_assert(!perturbs_inputs<gru_scorer, batch>);
+static_assert(attributes_tokens<judge, batch> && attributes_tokens<torch_scorer<pooled_judge>, batch>);
+static_assert(!perturbs_inputs<gru_scorer, batch> && !attributes_tokens<gru_scorer, batch>);
 static_assert(!std::copy_constructible<gru_policy>);  // it has the optimiser's memory
 
 /// Rows of different lengths, one of them empty, and a masked token.
@@ -722,6 +723,12 @@ TEST_CASE("torch adapters: conformance", "[torch]") {
     require_ok(check_conformance_scorer(mean, rows_of_both));
     torch_scorer pooled{std::make_shared<pooled_net>()};
     require_ok(check_conformance_scorer(pooled, rows_of_both));
+    judge embedded{judge_net(1), {.start_token = 2}};
+    const conformance_report report = check_conformance_scorer(embedded, rows_of_both);
+    require_ok(report);
+    for (const char* const check : {"token scores", "gradient of token scores", "perturbed inputs", "input gradient",
+                                    "input gradient of moved rows", "gradient of moved rows", "token weights"})
+        REQUIRE(!report.find(check)->skipped());
 }
 
 TEST_CASE("torch_policy: logits are shown token by token, and what is added to d_logits is a gradient", "[torch]") {
@@ -982,6 +989,53 @@ TEST_CASE("torch_scorer: input_gradient is the slope of the scores by the inputs
     require_slope(judge{judge_net(1), {.start_token = 2}});
     require_slope(judge{judge_net(1, 0.5), {.start_token = 2}});
     require_slope(torch_scorer{std::make_shared<pooled_judge>(), {.start_token = 2}});
+}
+
+TEST_CASE("torch_scorer: attribute is e_t . d score / d e_t", "[torch]") {
+    torch::manual_seed(26);
+    token_batch<float> b = some_rows();
+    const auto check = [&](auto scorer, torch::nn::Embedding embedding) {
+        {
+            const torch::NoGradGuard no_grad;
+            embedding->weight[0].zero_();  // so that going some way to token 0 takes that part of e_t away
+        }
+        const std::size_t width = scorer.width();
+        std::vector<float> weight(b.token.size()), up(4 * width), down(4 * width), way(4), back(4);
+        scorer.attribute(b, ragged_view<float>::packed(weight.data(), b.offset));
+        for (const auto& block : scorer.parameters())
+            for (const float x : block.gradients) REQUIRE(x == 0);
+        const double h = 1e-2;
+        for (std::size_t i = 0; i < 4; ++i)
+            for (std::size_t t = 0; t < b.length[i]; ++t) {
+                const std::size_t k = b.offset[i] + t;
+                auto other = b;
+                other.token[k] = 0;
+                std::fill(way.begin(), way.end(), static_cast<float>(h));
+                std::fill(back.begin(), back.end(), static_cast<float>(-h));
+                scorer.forward(b, scorer.towards(b, other, back), up);
+                scorer.forward(b, scorer.towards(b, other, way), down);
+                double slope = 0;
+                for (std::size_t c = i * width; c < (i + 1) * width; ++c)
+                    slope += (static_cast<double>(up[c]) - static_cast<double>(down[c])) /
+                             (2 * h * static_cast<double>(width));
+                REQUIRE(static_cast<double>(weight[k]) == Approx(slope).epsilon(3e-3).margin(1e-4));
+                REQUIRE((b.token[k] == 0) == (weight[k] == 0));
+            }
+    };
+    const auto last = [&](std::int64_t outputs, double dropout, torch_scorer_options o) {
+        judge_net net(outputs, dropout);
+        check(judge{net, std::move(o)}, net->embedding);
+    };
+    last(1, 0, {.start_token = 2});
+    last(1, 0.5, {.start_token = 2});
+    last(3, 0, {.start_token = 2, .width = 3});
+    const auto pooled = std::make_shared<pooled_judge>();
+    check(torch_scorer{pooled, {.start_token = 2}}, pooled->embedding);
+    for (std::size_t i = 0; i < 4; ++i) b.prompt.add(ids{3, 1});
+    last(1, 0, {.start_token = 2});
+    REQUIRE(message_of<shape_error>([&] {
+                judge{judge_net(1), {.start_token = 2}}.attribute(b, ragged_view<float>{});
+            }) == "rlgaf::torch_scorer::attribute: weight: expected 4 elements, got 0");
 }
 
 namespace {
