@@ -115,3 +115,36 @@ TEST_CASE("bradley_terry needs pairs, and refuses options out of range by name")
         REQUIRE_THROWS_AS(run(bradley_terry{.centering = x}, sheet_scores()), rlgaf::option_error);
     }
 }
+
+TEST_CASE(
+    "bradley_terry: samples in the demonstrations' order, in runs and in no order give the same, over blocks too") {
+    dice d(17);
+    for (const std::size_t n : {1u, 5u, 128u, 129u, 300u})
+        for (const std::size_t start : {0u, 3u}) {
+            score_case ordered;
+            for (std::size_t i = 0; i < n + start + 2; ++i) ordered.real.push_back(2 * d.normal());
+            for (std::size_t j = 0; j < n; ++j) {
+                ordered.fake.push_back(2 * d.normal());
+                ordered.pairs.push_back(static_cast<std::uint32_t>(start + j));
+            }
+            const std::vector<std::size_t> order = d.permutation(n);
+            score_case shuffled{ordered.real, {}, {}};
+            for (const std::size_t j : order) {
+                shuffled.fake.push_back(ordered.fake[j]);
+                shuffled.pairs.push_back(ordered.pairs[j]);
+            }
+            const score_result a = run(bradley_terry{}, ordered), b = run(bradley_terry{}, shuffled);
+            REQUIRE(gap(a.stats.loss, b.stats.loss) < 1e-13 * (1 + std::abs(a.stats.loss)));
+            REQUIRE(a.stats.accuracy == b.stats.accuracy);
+            REQUIRE(gap(a.d_real, b.d_real) < 1e-17);
+            double sum = 0, above = 0;
+            for (std::size_t j = 0; j < n; ++j) {
+                REQUIRE(gap(a.d_fake[order[j]], b.d_fake[j]) < 1e-17);
+                const double r = ordered.real[start + j], f = ordered.fake[j];
+                sum += rlgaf::softplus(f - r) + 5e-4 * (r * r + f * f);
+                above += r > f;
+            }
+            REQUIRE(gap(a.stats.loss, sum / static_cast<double>(n)) < 1e-12);
+            REQUIRE(gap(a.stats.accuracy, above / static_cast<double>(n)) < 1e-15);
+        }
+}
