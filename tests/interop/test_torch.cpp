@@ -16,6 +16,7 @@
 #include <numeric>
 #undef CHECK  // torch's logging and Catch2 both have one
 #include "rlgaf/backend/conformance.hpp"
+#include "rlgaf/io/checkpoint.hpp"
 #include "support/catch.hpp"
 #include "support/temp_dir.hpp"
 
@@ -611,6 +612,51 @@ TEST_CASE("torch adapters: a step clips, clears, and refuses a gradient that is 
     accumulate(1);
     REQUIRE(policy.step({}).grad_norm == 0);
     REQUIRE(policy.parameters().empty());
+}
+
+TEST_CASE("torch adapters: a checkpoint holds module, buffers and optimiser", "[torch]") {
+    const rlgaf_test::temp_dir folder;
+    const std::filesystem::path file = folder / "state.safetensors";
+    const auto b = some_rows();
+    const auto train = [&](auto& policy, int steps) {
+        arrays c(b);
+        c.log_prob.assign(lengths(b), 0.3f);
+        for (int i = 0; i < steps; ++i) {
+            policy.backward(policy.forward(b, {}), {.d_log_prob = std::as_const(c).log_prob.view()});
+            policy.step({.learning_rate = 0.05});
+        }
+    };
+    const auto values = [](auto& policy) {
+        std::vector<float> all;
+        for (const auto& block : policy.parameters()) all.insert(all.end(), block.values.begin(), block.values.end());
+        return all;
+    };
+    torch::manual_seed(5);
+    static_assert(visited<torch_policy<gru_net>> && visited<torch_scorer<gru_net>>);
+    torch_policy whole{gru_net()};
+    auto first = whole.clone();
+    torch_policy second{gru_net()};  // other parameters, and no optimiser yet
+    REQUIRE(values(second) != values(first));
+    train(whole, 5);
+    train(first, 3);
+    save_checkpoint(file, first);
+    load_checkpoint(file, second);
+    REQUIRE(values(second) == values(first));
+    train(second, 2);
+    REQUIRE(values(second) == values(whole));  // Adam's memory too
+
+    torch_policy fresh{gru_net()};
+    save_checkpoint(file, fresh);
+    load_checkpoint(file, second);  // an optimiser without memory
+    train(fresh, 2);
+    train(second, 2);
+    REQUIRE(values(second) == values(fresh));
+
+    torch_policy other{std::make_shared<table_net>(table)};
+    const std::vector<float> before = values(other);
+    const std::string message = message_of<file_error>([&] { load_checkpoint(file, other); });
+    REQUIRE(contains(message, "torch_policy: checkpoint: expected the state of this module"));
+    REQUIRE(values(other) == before);
 }
 
 TEST_CASE("torch adapters: tied parameters count once", "[torch]") {

@@ -3,6 +3,9 @@
 #include "rlgaf/models/cnn_scorer.hpp"
 #include "rlgaf/models/lstm.hpp"
 #include "rlgaf/models/lstm_critic.hpp"
+#include "rlgaf/models/ngram.hpp"
+#include "rlgaf/models/point_mass.hpp"
+#include "rlgaf/models/two_turn.hpp"
 #include "support/catch.hpp"
 #include "support/temp_dir.hpp"
 #include "training/small_language.hpp"
@@ -13,6 +16,12 @@ using namespace rlgaf_test;
 namespace {
 
 using batch = token_batch<float>;
+
+// Whatever has a hidden visit would be saved by its parameters alone.
+static_assert(visited<lstm_policy<float>> && visited<lstm_scorer<float>> && visited<lstm_critic<double>> &&
+              visited<cnn_scorer<float>> && visited<ngram_policy<double>> && visited<ngram_scorer<double>> &&
+              visited<point_mass_policy<double>> && visited<point_mass_scorer<double>> &&
+              visited<two_turn_policy<double>> && visited<demonstrations<batch>>);
 
 /// A run with every kind of memory: moments, EMA, controllers, gate, spectral vectors, past samples, a clone, dropout.
 struct long_run {
@@ -102,6 +111,35 @@ TEST_CASE("checkpoint: a run that goes on in new objects gives the bits of one t
     REQUIRE(same_bits(whole.parameters(), second.parameters()));
     REQUIRE(state_of_all(uninterrupted, whole.policy, whole.discriminator, whole.critic, whole.experts) ==
             state_of_all(trainer, second.policy, second.discriminator, second.critic, second.experts));
+}
+
+TEST_CASE("checkpoint: tables, an RLHF run and its controller", "[io]") {
+    const temp_dir folder;
+    const std::filesystem::path file = folder / "state.safetensors";
+    using table = ngram_policy<double>;
+    struct rlhf_run {
+        table policy{small_policy(adamw{})}, critic{small_policy(sgd{.momentum = 0.5})};
+        ngram_scorer<double> model{small_scorer()};
+        static rlhf_options options(std::size_t rounds, std::size_t done) {
+            rlhf_options o;
+            o.rounds = rounds;
+            o.rows = 24;
+            o.critic_warmup = 1;
+            o.critic_rate = {.shape = schedule_shape::linear, .to = 0, .steps = 7};
+            o.schedule_from = done;
+            return o;
+        }
+    } whole, first, second;
+    rlhf_trainer uninterrupted{whole.policy, whole.model, whole.critic}, one{first.policy, first.model, first.critic},
+        two{second.policy, second.model, second.critic};
+    uninterrupted.run(rlhf_run::options(3, 0));
+    uninterrupted.run(rlhf_run::options(3, 3));
+    one.run(rlhf_run::options(3, 0));
+    save_checkpoint(file, one, first.policy, first.critic);
+    load_checkpoint(file, two, second.policy, second.critic);
+    const round_report last = two.run(rlhf_run::options(3, 3));
+    REQUIRE(last.kl_beta > 0);
+    REQUIRE(state_of_all(uninterrupted, whole.policy, whole.critic) == state_of_all(two, second.policy, second.critic));
 }
 
 TEST_CASE("checkpoint: without one of the objects the run is another one", "[io]") {

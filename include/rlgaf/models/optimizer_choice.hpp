@@ -3,6 +3,7 @@
 #include <variant>
 
 #include "rlgaf/backend/optimizer.hpp"
+#include "rlgaf/backend/visit.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 

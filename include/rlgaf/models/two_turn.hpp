@@ -104,6 +104,10 @@ public:
     tape forward(const batch& b, policy_outputs<T> out) { return model_.forward(b, out); }
     void backward(tape&& taped, policy_cotangents<T> c) { model_.backward(std::move(taped), c); }
     step_report step(const step_options& o) { return model_.step(o); }
+    template <class Archive>
+    void visit(Archive& a) {
+        model_.visit(a);
+    }
     void discard() { model_.discard(); }
     std::array<parameter_block<T>, 2> parameters() { return model_.parameters(); }
     /// The same parameters, no gradients and an optimiser without memory, as if they were loaded from a file.

@@ -122,7 +122,7 @@ private:
         }
         if (visitor) {
             result.logits = z;
-            result.d_logits = visit(z, *visitor);
+            result.d_logits = show(z, *visitor);
         }
         return result;
     }
@@ -134,7 +134,7 @@ private:
     }
 
     /// Shows [N, V] to the visitor, a bounded part at a time, and returns what it adds.
-    static torch::Tensor visit(const torch::Tensor& logits, const logit_visitor<float>& visitor) {
+    static torch::Tensor show(const torch::Tensor& logits, const logit_visitor<float>& visitor) {
         const torch::NoGradGuard no_grad;
         const std::int64_t tokens = logits.size(0), size = logits.size(1);
         const std::int64_t part = std::max<std::int64_t>(1, (std::int64_t{1} << 22) / std::max<std::int64_t>(1, size));

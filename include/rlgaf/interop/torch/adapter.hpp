@@ -21,6 +21,12 @@ public:
     /// Errors: option_error where they are not float in host memory.
     std::span<const parameter_block<scalar>> parameters() { return model_.parameters(); }
 
+    /// For a checkpoint: module and optimiser in torch's format, on any device. Not torch's random numbers, which dropout uses.
+    template <class Archive>
+    void visit(Archive& a) {
+        model_.visit(a);
+    }
+
 protected:
     torch_adapter(std::shared_ptr<net> module, Options options, const char* name)
         : options_(std::move(options)), model_(std::move(module), options_, name) {}

@@ -11,6 +11,7 @@
 #include "rlgaf/interop/torch/module.hpp"
 #include "rlgaf/interop/torch/options.hpp"
 #include "rlgaf/interop/torch/rows.hpp"
+#include "rlgaf/interop/torch/state.hpp"
 #include "rlgaf/interop/torch/without_cudnn.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -74,15 +75,25 @@ public:
             if (options.max_norm > 0 && norm > options.max_norm)
                 for (const torch::Tensor& p : trained)
                     if (p.grad().defined()) p.grad().mul_(options.max_norm / norm);
-            if (!optimizer_)
-                optimizer_ = factory_ ? factory_(trained)
-                                      : std::make_unique<torch::optim::AdamW>(
-                                            trained, torch::optim::AdamWOptions().weight_decay(weight_decay_));
+            begin_optimizer(trained);
             for (auto& group : optimizer_->param_groups()) group.options().set_lr(options.learning_rate);
             optimizer_->step();
         }
         discard();
         return report;
+    }
+
+    template <class Archive>
+    void visit(Archive& a) {
+        std::vector<std::uint8_t> bytes = torch_state(*net_, optimizer_.get());
+        const std::vector<std::uint8_t> present = bytes;
+        a("torch", bytes);
+        if (bytes == present) return;
+        restore_torch_state(*net_, bytes, device_, name_, [&](bool needed) {
+            if (needed) begin_optimizer(trainable());
+            if (!needed) optimizer_.reset();
+            return optimizer_.get();
+        });
     }
 
     void discard() {
@@ -122,6 +133,12 @@ public:
     }
 
 private:
+    void begin_optimizer(const std::vector<torch::Tensor>& trained) {
+        if (optimizer_) return;
+        optimizer_ = factory_ ? factory_(trained)
+                              : std::make_unique<torch::optim::AdamW>(
+                                    trained, torch::optim::AdamWOptions().weight_decay(weight_decay_));
+    }
     template <class F>
     torch::Tensor guarded(const char* function, const torch_rows& rows, bool train, F&& f) {
         net_->train(train);

@@ -81,6 +81,11 @@ public:
     }
 
     std::array<parameter_block<T>, 2> parameters() { return {logits_.block("logits"), values_.block("values")}; }
+    template <class Archive>
+    void visit(Archive& a) {
+        visit_parameters(a, *this);
+        optimizer_.visit(a);
+    }
     step_report step(const step_options& o) { return optimizer_.step(parameters(), o); }
     void discard() {
         logits_.discard();

@@ -99,6 +99,11 @@ public:
     }
 
     std::array<parameter_block<T>, 1> parameters() { return {table_.block("table")}; }
+    template <class Archive>
+    void visit(Archive& a) {
+        visit_parameters(a, *this);
+        optimizer_.visit(a);
+    }
     step_report step(const step_options& o) { return optimizer_.step(parameters(), o); }
     void discard() { table_.discard(); }
     /// The same parameters, no gradients and an optimiser without memory, as if they were loaded from a file.

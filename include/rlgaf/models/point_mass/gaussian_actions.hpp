@@ -65,6 +65,11 @@ public:
     std::array<parameter_block<T>, 3> parameters() {
         return {mean_.block("mean"), log_std_.block("log_std"), value_.block("value")};
     }
+    template <class Archive>
+    void visit(Archive& a) {
+        visit_parameters(a, *this);
+        optimizer_.visit(a);
+    }
     step_report step(const step_options& o) { return optimizer_.step(parameters(), o); }
     void discard() {
         mean_.discard();

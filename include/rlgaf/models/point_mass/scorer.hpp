@@ -66,6 +66,11 @@ public:
     std::array<parameter_block<T>, 3> parameters() {
         return {direct_.block("direct"), inner_.block("inner"), out_.block("out")};
     }
+    template <class Archive>
+    void visit(Archive& a) {
+        visit_parameters(a, *this);
+        optimizer_.visit(a);
+    }
     step_report step(const step_options& o) { return optimizer_.step(parameters(), o); }
     void discard() {
         direct_.discard();
