@@ -207,6 +207,8 @@
 #include "rlgaf/reward_shaping/verifiable_gate.hpp"
 
 #include "rlgaf/backend/abilities.hpp"
+#include "rlgaf/backend/adamw.hpp"
+#include "rlgaf/backend/apply_gradients.hpp"
 #include "rlgaf/backend/averaged.hpp"
 #include "rlgaf/backend/batch.hpp"
 #include "rlgaf/backend/check.hpp"
@@ -222,8 +224,10 @@
 #include "rlgaf/backend/relaxed_rows.hpp"
 #include "rlgaf/backend/scorer.hpp"
 #include "rlgaf/backend/scorer_abilities.hpp"
+#include "rlgaf/backend/sgd.hpp"
 #include "rlgaf/backend/token_batch.hpp"
 #include "rlgaf/backend/token_prompts.hpp"
+#include "rlgaf/backend/trained_table.hpp"
 #include "rlgaf/backend/visit.hpp"
 
 #include "rlgaf/training/accuracy.hpp"

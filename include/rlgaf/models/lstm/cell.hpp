@@ -1,13 +1,7 @@
 #pragma once
 #include "rlgaf/models/lstm/packet.hpp"
 
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes"
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC's own AVX-512 header
-#endif
-#endif
+RLGAF_QUIET_PACKETS
 namespace rlgaf::inline RLGAF_ABI {
 namespace detail::lstm {
 
@@ -111,6 +105,4 @@ void add_scaled(std::size_t n, T a, const T* from, T* to) {
 
 }  // namespace detail::lstm
 }  // namespace rlgaf::inline RLGAF_ABI
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
+RLGAF_QUIET_PACKETS_END

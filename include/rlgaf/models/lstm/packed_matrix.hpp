@@ -5,13 +5,7 @@
 #include "rlgaf/models/lstm/tile.hpp"
 
 /// Products with weights that were packed once: for many narrow operands.
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes"
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC's own AVX-512 header
-#endif
-#endif
+RLGAF_QUIET_PACKETS
 namespace rlgaf::inline RLGAF_ABI {
 namespace detail::lstm {
 
@@ -104,6 +98,4 @@ void add_outer(const T* a, std::size_t a_stride, std::size_t rows, const T* b, s
 
 }  // namespace detail::lstm
 }  // namespace rlgaf::inline RLGAF_ABI
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
+RLGAF_QUIET_PACKETS_END

@@ -7,14 +7,21 @@
 
 #include "rlgaf/core/config.hpp"
 
-/// Eigen's packets and memory for them.
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes"
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC's own AVX-512 header
+/// Eigen's packets and memory for them. Compilers warn of attributes of vector types as template arguments, and GCC of its
+/// own AVX-512 header: not between these two.
+#if defined(__clang__)
+#define RLGAF_QUIET_PACKETS _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wignored-attributes\"")
+#define RLGAF_QUIET_PACKETS_END _Pragma("GCC diagnostic pop")
+#elif defined(__GNUC__)
+#define RLGAF_QUIET_PACKETS                                                                   \
+    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wignored-attributes\"") \
+        _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
+#define RLGAF_QUIET_PACKETS_END _Pragma("GCC diagnostic pop")
+#else
+#define RLGAF_QUIET_PACKETS
+#define RLGAF_QUIET_PACKETS_END
 #endif
-#endif
+RLGAF_QUIET_PACKETS
 namespace rlgaf::inline RLGAF_ABI {
 namespace detail::lstm {
 
@@ -66,6 +73,4 @@ private:
 
 }  // namespace detail::lstm
 }  // namespace rlgaf::inline RLGAF_ABI
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
+RLGAF_QUIET_PACKETS_END

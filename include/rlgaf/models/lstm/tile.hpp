@@ -3,13 +3,7 @@
 
 #include "rlgaf/models/lstm/packet.hpp"
 
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes"
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC's own AVX-512 header
-#endif
-#endif
+RLGAF_QUIET_PACKETS
 namespace rlgaf::inline RLGAF_ABI {
 namespace detail::lstm {
 
@@ -68,6 +62,4 @@ void run_tile(std::size_t packets, std::size_t columns, std::size_t depth, const
 
 }  // namespace detail::lstm
 }  // namespace rlgaf::inline RLGAF_ABI
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
+RLGAF_QUIET_PACKETS_END
