@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "rlgaf/models/lstm.hpp"
+#include "rlgaf/models/lstm_critic.hpp"
 #include "rlgaf/rlgaf.hpp"
 #include "support/frontier.hpp"
 #include "support/words.hpp"

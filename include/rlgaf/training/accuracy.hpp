@@ -1,9 +1,9 @@
 #pragma once
-#include <cstdint>
 #include <limits>
-#include <span>
 
-#include "rlgaf/core/config.hpp"
+#include "rlgaf/training/discriminator_feed.hpp"
+#include "rlgaf/training/score.hpp"
+#include "rlgaf/training/update_discriminator.hpp"
 
 /// How often the discriminator is right, in the kinds of pairs that trainers have.
 namespace rlgaf::inline RLGAF_ABI::detail {
@@ -39,5 +39,57 @@ double pair_critic_accuracy(std::span<const T> score) {
         right += score[j] > score[j + 1] ? 1.0 : score[j] < score[j + 1] ? 0.0 : 0.5;
     return 3 * right / static_cast<double>(score.size());
 }
+
+/// The shares above for what a trainer's discriminator judges: rows, tokens or pairs.
+template <class P, class S, judged Kind>
+class accuracy_meter {
+public:
+    using T = typename P::scalar;
+    using batch = typename P::batch;
+
+    /// Of the discriminator as it is, on a round's scores and the demonstrations that its rows are matched with.
+    double of_round(S& discriminator, const batch& real, std::span<const std::uint32_t> matched, trajectories<P>& round,
+                    std::size_t micro_rows) {
+        if constexpr (Kind == judged::pairs) {
+            return pair_critic_accuracy(std::span<const T>(round.score));
+        } else if constexpr (Kind == judged::rows) {
+            score_rows(discriminator, real, real_score_, micro_rows, 0, round.pick);
+            mean_of_columns(std::span<const T>(real_score_), round.width, real_mean_);
+        } else {
+            trajectories<P> experts;
+            experts.batch = real;
+            score_tokens(discriminator, experts, micro_rows);
+            real_mean_ = experts.score;
+        }
+        mean_of_columns(std::span<const T>(round.score), round.width, mean_);
+        return matched_accuracy(std::span<const T>(real_mean_), std::span<const T>(mean_), matched);
+    }
+
+    /// The same against demonstrations that it never trains on, each sample with whichever is its turn.
+    double held_out(S& discriminator, const batch& held, trajectories<P>& round, std::size_t micro_rows) {
+        score_rows(discriminator, held, real_score_, micro_rows, 0, round.pick);
+        mean_of_columns(std::span<const T>(real_score_), round.width, real_mean_);
+        mean_of_columns(std::span<const T>(round.score), round.width, mean_);
+        return pair_accuracy(std::span<const T>(real_mean_), std::span<const T>(mean_));
+    }
+
+    /// Of a step before it was taken, on its fresh samples.
+    double of_step(S& discriminator, const typename discriminator_feed<batch>::step& step,
+                   const discriminator_scratch<T>& seen, const discriminator_update_report& done) {
+        if constexpr (Kind == judged::rows) {
+            mean_of_columns(std::span<const T>(seen.score), score_width(discriminator), mean_);
+            const std::span<const T> score(mean_);
+            return matched_accuracy(score.first(rows(step.real)), score.subspan(rows(step.real), step.fresh),
+                                    std::span<const std::uint32_t>(step.pairs));
+        } else if constexpr (Kind == judged::pairs) {
+            return pair_critic_accuracy(std::span<const T>(seen.score).first(3 * step.fresh));
+        } else {
+            return done.loss.accuracy;
+        }
+    }
+
+private:
+    std::vector<T> real_score_, real_mean_, mean_;
+};
 
 }  // namespace rlgaf::inline RLGAF_ABI::detail

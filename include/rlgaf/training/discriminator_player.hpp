@@ -75,7 +75,8 @@ public:
         turn who{.policy = warm || frozen};
         if constexpr (!frozen) {
             if constexpr (has_role<role::gate, C...>) {
-                report.accuracy = accuracy(round, options);
+                report.accuracy =
+                    accuracy_.of_round(discriminator_, feed_.real, feed_.matched, round, options.micro_batch_rows);
                 no_component none;
                 const turn gate = find_part<role::gate>(all, none)(report.accuracy);
                 who.policy = who.policy && gate.policy;
@@ -84,7 +85,8 @@ public:
             if constexpr (has_role<role::probe, C...>) probe(all, round, report);
             if constexpr (has_role<role::held_out, C...>)
                 if (number == 0 || (number + 1) % options.held_out_every == 0)
-                    report.accuracy_held_out = held_out_accuracy(only<role::held_out>(all).batch, round, options);
+                    report.accuracy_held_out = accuracy_.held_out(discriminator_, only<role::held_out>(all).batch,
+                                                                  round, options.micro_batch_rows);
         }
         return who;
     }
@@ -112,7 +114,8 @@ public:
                                parts_of_role<role::input_penalty>(all), parts_of_role<role::weight_constraint>(all),
                                parts_of_role<role::input_noise>(all)));
             describe(done, report);
-            if (k == 0 && !has_role<role::gate, C...>) report.accuracy = fresh_accuracy(step, done);
+            if (k == 0 && !has_role<role::gate, C...>)
+                report.accuracy = accuracy_.of_step(discriminator_, step, scratch_, done);
         }
         if (report.accuracy > options.warmup_accuracy) warm_ = true;
         if (options.discriminator_updates > 0) feed_.remember(round.batch);
@@ -159,54 +162,11 @@ private:
             shortcut_probe::side{lengths(round.batch), round.truncated}, feed_.matched);
     }
 
-    double held_out_accuracy(const batch& held, trajectories<P>& round, const adversarial_options& options) {
-        score_rows(discriminator_, held, expert_score_, options.micro_batch_rows, 0, round.pick);
-        mean_of_columns(std::span<const T>(expert_score_), round.width, expert_mean_);
-        mean_of_columns(std::span<const T>(round.score), round.width, sample_score_);
-        return pair_accuracy(std::span<const T>(expert_mean_), std::span<const T>(sample_score_));
-    }
-
-    /// Of the discriminator as it is, on the round's samples and their demonstrations.
-    double accuracy(trajectories<P>& round, const adversarial_options& options) {
-        const std::span<const T> sampled(round.score);
-        if constexpr (kind == judged::pairs) {
-            return pair_critic_accuracy(sampled);
-        } else {
-            if constexpr (kind == judged::rows) {
-                score_rows(discriminator_, feed_.real, expert_score_, options.micro_batch_rows, 0, round.pick);
-                mean_of_columns(std::span<const T>(expert_score_), round.width, expert_mean_);
-            } else {
-                trajectories<P> experts;
-                experts.batch = feed_.real;
-                score_tokens(discriminator_, experts, options.micro_batch_rows);
-                expert_mean_ = experts.score;
-            }
-            mean_of_columns(sampled, round.width, sample_score_);
-            return matched_accuracy(std::span<const T>(expert_mean_), std::span<const T>(sample_score_),
-                                    std::span<const std::uint32_t>(feed_.matched));
-        }
-    }
-
-    /// Of a step before it was taken, on its fresh samples.
-    double fresh_accuracy(const typename discriminator_feed<batch>::step& step,
-                          const discriminator_update_report& done) {
-        if constexpr (kind == judged::rows) {
-            mean_of_columns(std::span<const T>(scratch_.score), score_width(discriminator_), sample_score_);
-            const std::span<const T> score(sample_score_);
-            return matched_accuracy(score.first(rows(step.real)), score.subspan(rows(step.real), step.fresh),
-                                    std::span<const std::uint32_t>(step.pairs));
-        } else if constexpr (kind == judged::pairs) {
-            return pair_critic_accuracy(std::span<const T>(scratch_.score).first(3 * step.fresh));
-        } else {
-            return done.loss.accuracy;
-        }
-    }
-
     S& discriminator_;
     E& experts_;
     default_part<role::discriminator_loss, bradley_terry, C...> default_loss_;
     discriminator_feed<batch> feed_;
-    std::vector<T> expert_score_, expert_mean_, sample_score_;
+    accuracy_meter<P, S, kind> accuracy_;
     discriminator_scratch<T> scratch_;
     bool warm_ = false;  // the discriminator was accurate enough
 };
