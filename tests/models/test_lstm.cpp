@@ -123,7 +123,7 @@ void check_differences(M& model, const std::function<double()>& f) {
             block.values[i] = x - step;
             const double down = f();
             block.values[i] = x;
-            INFO(block.name << "[" << i << "]");
+            INFO(block.name.c_str() << "[" << i << "]");
             REQUIRE(block.gradients[i] == Approx((up - down) / (2 * step)).margin(2e-8).epsilon(1e-6));
         }
 }
@@ -272,7 +272,7 @@ TEST_CASE("lstm_scorer: begins with the policy's body", "[lstm]") {
     perturb(policy);
     lstm_scorer<double> scorer(policy, {});
     for (std::size_t k = 0; k < 4; ++k) {
-        CHECK(scorer.parameters()[k].name == policy.parameters()[k].name);
+        CHECK(std::string(scorer.parameters()[k].name.c_str()) == policy.parameters()[k].name.c_str());
         CHECK(std::ranges::equal(scorer.parameters()[k].values, policy.parameters()[k].values));
     }
     const auto b = mixed_batch<double>(false);

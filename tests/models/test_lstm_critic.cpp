@@ -118,7 +118,7 @@ TEST_CASE("lstm_critic: gradients are those of finite differences", "[lstm]") {
                     block.values[i] = x - step;
                     const double down = inner_product(c, values_of(critic, b));
                     block.values[i] = x;
-                    INFO(block.name << "[" << i << "]");
+                    INFO(block.name.c_str() << "[" << i << "]");
                     REQUIRE(block.gradients[i] == Approx((up - down) / (2 * step)).margin(2e-8).epsilon(1e-6));
                 }
         }
