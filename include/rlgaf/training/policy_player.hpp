@@ -2,32 +2,14 @@
 #include "rlgaf/policy_gradient/advantage/gae.hpp"
 #include "rlgaf/policy_gradient/advantage/grpo.hpp"
 #include "rlgaf/policy_gradient/loss/ppo_clip.hpp"
-#include "rlgaf/reward_shaping/adaptive_kl_penalty.hpp"
-#include "rlgaf/reward_shaping/kl_step_penalty.hpp"
 #include "rlgaf/training/adversarial_options.hpp"
 #include "rlgaf/training/critic_part.hpp"
 #include "rlgaf/training/dynamic_sampling.hpp"
 #include "rlgaf/training/greedy_baseline.hpp"
+#include "rlgaf/training/kl_beta.hpp"
 #include "rlgaf/training/trainer_sources.hpp"
 
 namespace rlgaf::inline RLGAF_ABI::detail {
-
-/// The coefficient that an adaptive KL penalty inside a reward's memory paid, or null.
-template <class State>
-const double* find_kl_beta(const State& s) {
-    if constexpr (std::is_same_v<State, adaptive_kl_penalty::state> || std::is_same_v<State, kl_step_penalty::state>)
-        return &s.beta;
-    else if constexpr (requires { std::tuple_size<decltype(s.stage)>::value; })
-        return std::apply(
-            [](const auto&... stage) {
-                const double* found = nullptr;
-                ((found = found ? found : find_kl_beta(stage)), ...);
-                return found;
-            },
-            s.stage);
-    else
-        return nullptr;
-}
 
 /// The policy's side of a trainer: it samples a round, is paid for it and learns, and so does its critic.
 /// Defaults: the trainer's name and the reward of one that was given none.
