@@ -1,4 +1,5 @@
 #include "models/enumeration.hpp"
+#include "rlgaf/policy_gradient/advantage/remax.hpp"
 #include "rlgaf/training/adversarial_trainer.hpp"
 #include "rlgaf/training/row_choice.hpp"
 #include "support/catch.hpp"
@@ -210,6 +211,8 @@ TEST_CASE("dynamic sampling: prompts and their experts stay with their rows", "[
             return b;
         }
     } experts;
+    const std::size_t group_size = GENERATE(std::size_t{0}, std::size_t{4});
+    const std::size_t per_prompt = group_size == 0 ? 1 : group_size;
     const ngram_policy_options shape{.shape = {.vocabulary = 5, .order = 2}, .max_length = 4, .initial_spread = 0.5};
     asked policy(shape);
     ngram_scorer<double> judge({.shape = {.vocabulary = 5, .order = 2}});
@@ -217,7 +220,7 @@ TEST_CASE("dynamic sampling: prompts and their experts stay with their rows", "[
                                 judge,
                                 experts,
                                 prompts_from(source),
-                                grpo{.group_size = 4},
+                                grpo{.group_size = group_size},
                                 informative_groups{},
                                 as_reward("right", [](const batch& b, std::size_t i) {
                                     return b.row(i)[0] == b.prompt.row(i)[0] - 2 ? 1.0 : 0.0;
@@ -229,6 +232,31 @@ TEST_CASE("dynamic sampling: prompts and their experts stay with their rows", "[
     trainer.run(options, kept);
     REQUIRE(rows(kept.rounds[0]) == 32);
     const token_prompts& last = experts.seen.back();
-    REQUIRE(rows(last) == 8);
-    for (std::size_t i = 0; i < 32; ++i) REQUIRE(kept.rounds[0].prompt.row(i)[0] == last.row(i / 4)[0]);
+    REQUIRE(rows(last) == 32 / per_prompt);
+    for (std::size_t i = 0; i < 32; ++i) REQUIRE(kept.rounds[0].prompt.row(i)[0] == last.row(i / per_prompt)[0]);
+}
+
+TEST_CASE("dynamic sampling: a smaller round has greedy answers to its own rows", "[training]") {
+    table policy(small_policy());
+    true_reward judge{
+        [](const batch& b, std::size_t i) { return b.row(i).size() > 3 && b.row(i)[3] == 1 ? 1.0 : 0.0; }};
+    adversarial_trainer trainer{policy, judge, no_experts, remax{.group_size = 4}, informative_groups{}};
+    adversarial_options options = short_run(1);
+    options.rows = 64;
+    options.sampling_attempts = 2;
+    trainer.run(options);
+    const std::size_t n = rows(trainer.last_round().batch);
+    REQUIRE((n > 0 && n < 64));
+    REQUIRE(trainer.last_round().greedy_reward.size() == n);
+}
+
+TEST_CASE("dynamic sampling: attempts that nobody would make are refused", "[training]") {
+    players<double> p;
+    adversarial_options options = short_run(1);
+    options.sampling_attempts = 2;
+    adversarial_trainer none{p.policy, p.discriminator, p.experts};
+    REQUIRE(contains(message_of<option_error>([&] { none.run(options); }), "sampling_attempts"));
+    adversarial_trainer rows_only{p.policy, p.discriminator, p.experts, resample_rows{}};
+    REQUIRE(contains(message_of<option_error>([&] { rows_only.run(options); }), "informative_groups"));
+    REQUIRE(none.rounds_done() == 0);
 }

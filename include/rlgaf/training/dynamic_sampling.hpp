@@ -24,6 +24,7 @@ typename P::prompts sample_informative(P& policy, const Choice& choice, std::siz
     using prompts = typename P::prompts;
     detail::check_option(attempts > 0, "sample_informative", "attempts", "at least 1", 0);
     const std::size_t per_group = options.group_size == 0 ? options.rows : options.group_size;
+    const std::size_t per_prompt = options.group_size == 0 ? 1 : options.group_size;
     std::vector<std::size_t> pick, asked_pick;
     typename P::batch kept;
     prompts kept_prompts{}, asked{};
@@ -41,7 +42,7 @@ typename P::prompts sample_informative(P& policy, const Choice& choice, std::siz
         kept = rows_kept == 0 ? static_cast<typename P::batch&&>(more) : concat(kept, more);
         if (rows(asked) > 0) {
             asked_pick.clear();
-            for (std::size_t i = 0; i < pick.size(); i += per_group) asked_pick.push_back(pick[i] / per_group);
+            for (std::size_t i = 0; i < pick.size(); i += per_prompt) asked_pick.push_back(pick[i] / per_prompt);
             prompts more_prompts = select(asked, asked_pick);
             if (rows_kept == 0)
                 kept_prompts = static_cast<prompts&&>(more_prompts);

@@ -21,6 +21,7 @@ public:
     static constexpr bool with_reference =
         (needs_reference<C>() || ... || false) ||
         (!has_role<role::reward, C...> && needs_reference<typename Defaults::reward>());
+    static constexpr bool resamples = (chooses_groups<C, typename P::scalar> || ... || false);
 
     P& policy;
     std::tuple<part<C>...> parts;
@@ -31,6 +32,10 @@ public:
     /// Errors: option_error where the options ask for what the components cannot do.
     static void check(const adversarial_options& options) {
         if (options.sync_reference) reference_policy<P, with_reference, C...>::check_follows(Defaults::name);
+        if constexpr (!resamples)
+            check_option(options.sampling_attempts == 1, Defaults::name, "sampling_attempts",
+                         "1, or informative_groups{} among the components",
+                         static_cast<double>(options.sampling_attempts));
     }
 
     /// Role 1, with the sanity gate before the first update. `judge(prompts, key)` scores the round as it is, where groups
@@ -45,7 +50,7 @@ public:
                     .importance_cap = options.importance_cap,
                     .micro_batch_rows = options.micro_batch_rows};
         rollout_.check();
-        if constexpr ((chooses_groups<C, typename P::scalar> || ... || false)) {
+        if constexpr (resamples) {
             if (options.sampling_attempts > 1) {
                 no_component none;
                 dynamic_sampling_report done;
@@ -56,6 +61,7 @@ public:
                         judge(asked, own);
                         return asked;
                     });
+                rollout_.rows = rows(round.batch);
                 refer(round, options);
                 report.sampling_attempts = static_cast<double>(done.attempts);
                 report.informative_share = static_cast<double>(done.kept) / static_cast<double>(done.groups);
