@@ -1,11 +1,14 @@
 #include "rlgaf/io/checkpoint.hpp"
 
+#include "rlgaf/backend/averaged.hpp"
+#include "rlgaf/backend/pair_critic.hpp"
 #include "rlgaf/models/cnn_scorer.hpp"
 #include "rlgaf/models/lstm.hpp"
 #include "rlgaf/models/lstm_critic.hpp"
 #include "rlgaf/models/ngram.hpp"
 #include "rlgaf/models/point_mass.hpp"
 #include "rlgaf/models/two_turn.hpp"
+#include "rlgaf/training/health.hpp"
 #include "support/catch.hpp"
 #include "support/temp_dir.hpp"
 #include "training/small_language.hpp"
@@ -232,4 +235,77 @@ TEST_CASE("checkpoint: demonstrations of another number are refused; models of o
     save_checkpoint(file, a);
     load_checkpoint(file, b);
     REQUIRE(same_bits(a.x, b.x));
+}
+
+TEST_CASE("checkpoint: what stands for a scorer brings it along", "[io]") {
+    const temp_dir folder;
+    const std::filesystem::path file = folder / "state.safetensors";
+    const auto scorer_of = [](std::uint64_t seed, std::size_t outputs) {
+        return lstm_scorer<float>(
+            {.vocabulary = 4, .embedding = 4, .hidden = 6, .dropout = 0.3, .seed = seed, .outputs = outputs});
+    };
+    const batch seen = rows_of<float>({{1, 2, 3, 0}, {2, 0}});
+    lstm_scorer<float> a = scorer_of(1, 3), b = scorer_of(2, 3);
+    pair_critic<lstm_scorer<float>> pairs(a), pairs_too(b);
+    std::vector<float> score(6), score_too(6);
+    pairs.backward_pairs(pairs.forward_pairs(seen, seen, score), std::vector<float>{1, 2, 3, 4, 5, 6});
+    pairs.step({.learning_rate = 0.1});
+    save_checkpoint(file, pairs);
+    load_checkpoint(file, pairs_too);
+    REQUIRE(state_of_all(pairs, a) == state_of_all(pairs_too, b));
+
+    lstm_scorer<float> c = scorer_of(3, 1), d = scorer_of(4, 1);
+    averaged_scorer<lstm_scorer<float>> smooth(c), smooth_too(d);
+    score.resize(2), score_too.resize(2);
+    for (int k = 0; k < 2; ++k) {
+        smooth.backward(smooth.forward(seen, score), std::vector<float>{1, -2});
+        smooth.step({.learning_rate = 0.1});
+    }
+    save_checkpoint(file, smooth);
+    load_checkpoint(file, smooth_too);
+    REQUIRE(state_of_all(smooth, c) == state_of_all(smooth_too, d));
+    smooth.evaluate(seen, score), smooth_too.evaluate(seen, score_too);
+    REQUIRE(score == score_too);
+}
+
+TEST_CASE("checkpoint: past samples of a body in motion", "[io]") {
+    const temp_dir folder;
+    const std::filesystem::path file = folder / "state.safetensors";
+    point_mass_policy<double> policy({});
+    const std::vector<std::uint64_t> id = {0, 1, 2};
+    replay_buffer<point_mass_batch<double>> past(5), restored(0);
+    for (std::uint32_t step = 0; step < 2; ++step) past.add(policy.rollout({}, id, {}, {1, step}));
+    save_checkpoint(file, past);
+    load_checkpoint(file, restored);
+    REQUIRE(restored.size() == 5);
+    auto drawn = past.sample(20, {2, 0}), drawn_too = restored.sample(20, {2, 0});
+    REQUIRE(state_of_all(drawn) == state_of_all(drawn_too));
+}
+
+TEST_CASE("checkpoint: a health monitor knows the first rounds and what it has said", "[io]") {
+    const temp_dir folder;
+    const std::filesystem::path file = folder / "state.safetensors";
+    const auto see = [](health_monitor& h, std::size_t rounds, double length) {
+        for (std::size_t i = 1; i <= rounds; ++i) {
+            round_report r{.round = i};
+            r.length_mean = length, r.constant_reward_share = 1;
+            h.on_round(r);
+        }
+    };
+    const auto alarms = [](const health_monitor& h) {
+        std::vector<std::pair<rlgaf::alarm, std::size_t>> all;
+        for (const auto& a : h.alarms()) all.emplace_back(a.what, a.round);
+        return all;
+    };
+    const auto quiet = [](const char*) {};
+    health_monitor whole({.patience = 8}, quiet), resumed({.patience = 8}, quiet);
+    see(whole, 8, 5);  // the reward has collapsed by now
+    REQUIRE(whole.has(rlgaf::alarm::reward_collapse));
+    see(whole, 3, 20);
+    save_checkpoint(file, whole);
+    load_checkpoint(file, resumed);
+    see(whole, 10, 20), see(resumed, 10, 20);
+    REQUIRE(alarms(whole) ==
+            decltype(alarms(whole)){{rlgaf::alarm::reward_collapse, 8}, {rlgaf::alarm::length_drift, 5}});
+    REQUIRE(alarms(resumed) == alarms(whole));
 }

@@ -1,9 +1,11 @@
 #include "rlgaf/discriminator/loss/bce.hpp"
 #include "rlgaf/discriminator/loss/ragan.hpp"
 #include "rlgaf/discriminator/loss/wgan.hpp"
+#include "rlgaf/io/checkpoint.hpp"
 #include "rlgaf/models/lstm.hpp"
 #include "rlgaf/training/pathwise.hpp"
 #include "support/catch.hpp"
+#include "support/temp_dir.hpp"
 #include "training/small_language.hpp"
 
 using namespace rlgaf;
@@ -225,6 +227,33 @@ TEST_CASE("pathwise_trainer: two runs are one, and the schedule goes on", "[trai
     };
     CHECK(same_bits(trained({6}, 10), trained({2, 4}, 10)));
     CHECK(gap(trained({6}, 10), trained({6}, 20)) > 0);
+}
+
+TEST_CASE("pathwise_trainer: a checkpoint goes on bit for bit, rates and rounds of its own included",
+          "[training][relaxed]") {
+    struct side {
+        policy_type policy = policy_of(2);
+        scorer_type scorer = scorer_of(2);
+        demonstrations<batch> experts{rows_of<double>(valid)};
+        pathwise_trainer<policy_type, scorer_type, demonstrations<batch>, bce> trainer{policy, scorer, experts, bce{}};
+    } whole, first, second;
+    const auto run = [](side& s, std::size_t rounds) {
+        pathwise_options o{.rounds = rounds, .rows = 12, .discriminator_steps = 2, .discriminator_warmup = 2};
+        o.inverse_temperature = {.highest = 10, .steps = 6};
+        o.policy_rate = {.shape = schedule_shape::linear, .to = 0.1, .steps = 6};
+        o.discriminator_rate = {.shape = schedule_shape::linear, .to = 0.5, .steps = 6};
+        o.schedule_from = s.trainer.rounds_done();
+        s.trainer.run(o);
+    };
+    run(whole, 6);
+    run(first, 3);
+    const temp_dir folder;
+    save_checkpoint(folder / "state", first.trainer, first.policy, first.scorer, first.experts);
+    load_checkpoint(folder / "state", second.trainer, second.policy, second.scorer, second.experts);
+    run(second, 3);
+    CHECK(second.trainer.rounds_done() == 6);
+    CHECK(same_bits(parameters_of(second.policy), parameters_of(whole.policy)));
+    CHECK(same_bits(parameters_of(second.scorer), parameters_of(whole.scorer)));
 }
 
 TEST_CASE("pathwise_trainer: what is refused", "[training][relaxed]") {

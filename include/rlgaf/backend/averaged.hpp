@@ -1,5 +1,6 @@
 #pragma once
 #include "rlgaf/backend/parameter_average.hpp"
+#include "rlgaf/backend/visit.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -32,6 +33,7 @@ public:
         const swapped now(*this);
         f();
     }
+    /// The average alone: the model is referred to.
     template <class Archive>
     void visit(Archive& a) {
         state_.visit(a);
@@ -83,8 +85,10 @@ public:
     std::size_t width() const { return score_width(scorer_); }
     auto parameters() { return scorer_.parameters(); }
 
+    /// Its scorer too.
     template <class Archive>
     void visit(Archive& a) {
+        visit_model(a, scorer_);
         average_.visit(a);
     }
 

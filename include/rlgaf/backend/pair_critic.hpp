@@ -1,5 +1,6 @@
 #pragma once
 #include "rlgaf/backend/token_batch.hpp"
+#include "rlgaf/backend/visit.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -59,8 +60,10 @@ public:
     void discard() { scorer_.discard(); }
     auto parameters() requires flat_parameters<S> { return scorer_.parameters(); }
 
+    /// Its scorer too.
     template <class Archive>
     void visit(Archive& a) {
+        visit_model(a, scorer_);
         a("steps", steps_);
     }
 

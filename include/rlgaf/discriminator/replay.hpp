@@ -64,7 +64,7 @@ public:
         return out;
     }
 
-    /// With a batch that has visit(archive). Without it the buffer is empty when it comes back.
+    /// Rows too, if the batch has visit(archive). Without it nothing is archived: a new buffer stays empty.
     template <class Archive>
     void visit([[maybe_unused]] Archive& a) {
         if constexpr (requires(Batch& b) { b.visit(a); }) {

@@ -78,7 +78,8 @@ void load_checkpoint(const std::filesystem::path& path, Objects&... objects) {
     done = true;
 }
 
-/// Observer: saves the objects after every `rounds` rounds and at the end of the run. They must outlive the run.
+/// Observer: saves the objects after every `rounds` rounds and at the end of the run. They must outlive the run. Observers
+/// that are saved with them (averaged, health_monitor) stand before it.
 ///
 ///   trainer.run({.rounds = 500}, checkpoint_every(50, "run/state.safetensors", trainer, policy, discriminator, experts));
 ///

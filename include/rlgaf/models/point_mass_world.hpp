@@ -45,6 +45,12 @@ struct point_mass_batch {
         end.push_back(how);
         temperature.push_back(sampled_at);
     }
+    template <class Archive>
+    void visit(Archive& a) {
+        a("position", position), a("velocity", velocity), a("action", action), a("reward", reward);
+        a("log_prob", log_prob), a("offset", offset), a("length", length), a("end", end), a("temperature", temperature);
+        a("last_position", last_position), a("last_velocity", last_velocity);
+    }
     /// Sum of the true rewards of row i.
     double true_return(std::size_t i) const {
         double sum = 0;

@@ -115,6 +115,17 @@ public:
         sign(alarm::kl_runaway, r.kl_reference_per_token > options_.kl_per_token, r);
     }
 
+    /// For a checkpoint: all but the options and what it knows.
+    template <class Archive>
+    void visit(Archive& a) {
+        std::uint64_t raised_so_far = alarms_.size();
+        a("alarms", raised_so_far);
+        alarms_.resize(raised_so_far);
+        for (raised& r : alarms_) a("what", r.what), a("round", r.round);
+        a("lasted", std::span<std::size_t>(lasted_)), a("rounds", rounds_), a("first_distinct", first_distinct_);
+        a("first_length", first_length_), a("highest_accuracy", highest_accuracy_);
+    }
+
 private:
     static constexpr std::size_t first_rounds = 5;
     static constexpr auto ascending = [](std::size_t a, std::size_t b) { return a < b; };

@@ -121,6 +121,7 @@ struct pathwise_options {
     std::size_t discriminator_steps = 5;   ///< a round, on samples of their own each
     std::size_t discriminator_warmup = 0;  ///< first rounds of the trainer in which only the discriminator trains
     bool relaxed_discriminator = true;     ///< its samples are relaxed, its demonstrations are not; false: hard samples
+    std::size_t schedule_from = 0;         ///< rounds that the two rates have behind them, as when a run goes on
 
     void check() const {
         relaxation.check();
@@ -177,8 +178,8 @@ public:
         round_report report{.rounds = options.rounds};
         for (std::size_t i = 0; i < options.rounds; ++i) {
             pathwise_options now = options;
-            now.policy.learning_rate *= options.policy_rate(i);
-            now.discriminator.learning_rate *= options.discriminator_rate(i);
+            now.policy.learning_rate *= options.policy_rate(options.schedule_from + i);
+            now.discriminator.learning_rate *= options.discriminator_rate(options.schedule_from + i);
             report = one_round(now, report);
             report.round = i + 1;
             report.seconds = clock_seconds() - start;
@@ -191,6 +192,12 @@ public:
 
     /// Rounds over all calls of `run`.
     std::size_t rounds_done() const { return rounds_done_; }
+    /// For a checkpoint: all but the options and what the trainer refers to (policy, discriminator, experts).
+    template <class Archive>
+    void visit(Archive& a) {
+        loss_.memory.visit(a), policy_loss_.memory.visit(a);
+        a("steps", hard_.steps), a("round_number", round_number_), a("rounds_done", rounds_done_);
+    }
     /// The last samples, with the gradient that they carried to the policy.
     const typename P::relaxed& last_samples() const { return x_.samples; }
 

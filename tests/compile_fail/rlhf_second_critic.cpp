@@ -1,0 +1,3 @@
+// expect: rlgaf: a trainer was given two critics; it takes one
+#define COMPONENTS rlgaf::with_critic(critic)
+#include "complete_rlhf.hpp"
