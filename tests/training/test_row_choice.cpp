@@ -260,3 +260,14 @@ TEST_CASE("dynamic sampling: attempts that nobody would make are refused", "[tra
     REQUIRE(contains(message_of<option_error>([&] { rows_only.run(options); }), "informative_groups"));
     REQUIRE(none.rounds_done() == 0);
 }
+
+TEST_CASE("informative_groups: answers that have no others beside them are refused", "[training]") {
+    players<double> p;
+    adversarial_trainer alone{p.policy, p.discriminator, p.experts, grpo{.group_size = 1}, informative_groups{}};
+    REQUIRE(contains(message_of<option_error>([&] { alone.run(short_run(1)); }), "group_size"));
+    table critic = table(small_policy());
+    adversarial_trainer valued{p.policy, p.discriminator, p.experts, with_critic(critic), informative_groups{}};
+    REQUIRE(contains(message_of<option_error>([&] { valued.run(short_run(1)); }), "group_size"));
+    adversarial_trainer whole{p.policy, p.discriminator, p.experts, grpo{.group_size = 0}, informative_groups{}};
+    REQUIRE(whole.run(short_run(1)).chosen_rows == 16);
+}

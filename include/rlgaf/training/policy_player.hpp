@@ -30,12 +30,15 @@ public:
     policy_player(P& p, C... components) : policy(p), parts(part<C>(components)...) {}
 
     /// Errors: option_error where the options ask for what the components cannot do.
-    static void check(const adversarial_options& options) {
+    void check(const adversarial_options& options) {
         if (options.sync_reference) reference_policy<P, with_reference, C...>::check_follows(Defaults::name);
         if constexpr (!resamples)
             check_option(options.sampling_attempts == 1, Defaults::name, "sampling_attempts",
                          "1, or informative_groups{} among the components",
                          static_cast<double>(options.sampling_attempts));
+        if constexpr ((std::is_same_v<C, informative_groups> || ... || false))
+            check_option(group_size_of(advantage().component) != 1, Defaults::name, "group_size",
+                         "0 or above 1 with informative_groups: an answer alone differs from none", 1);
     }
 
     /// Role 1, with the sanity gate before the first update. `judge(prompts, key)` scores the round as it is, where groups
