@@ -47,7 +47,8 @@ void save_checkpoint(const std::filesystem::path& path, Objects&... objects) {
 
 /// Puts the state of all objects back: made with the same options, components and order, they go on bit for bit as those
 /// that were saved. Schedules count rounds of a call of run: give them `.schedule_from = trainer.rounds_done()`.
-/// Errors: file_error with the entry that does not fit; the objects are then as they were before.
+/// Errors: file_error with the entry that does not fit; option_error for demonstrations of another number. The objects are
+///         then as they were before.
 template <class... Objects>
 void load_checkpoint(const std::filesystem::path& path, Objects&... objects) {
     const safetensors_file file = read_safetensors(path);

@@ -38,8 +38,8 @@ struct adversarial_options {
     bool sync_reference = false;    ///< the reference follows the policy (TR-DPO); not with frozen_reference
     reference_sync reference{};     ///< how, by optimiser steps of the policy
     std::size_t sampling_attempts =
-        1;  ///< with informative_groups, > 0: rounds that are sampled until enough groups teach something (DAPO); 1: what
-            ///< drops is not replaced
+        1;  ///< with informative_groups, > 0: rounds that are sampled until enough groups teach something (DAPO), of which
+            ///< the discriminator sees what is kept; 1: what drops is not replaced, and the discriminator sees it
     std::size_t schedule_from = 0;  ///< rounds that the schedules above have behind them, as when a run goes on
 
     void check() const {
