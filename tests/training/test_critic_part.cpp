@@ -122,6 +122,25 @@ TEST_CASE("critic: in its warm-up the policy stands still, and critic and discri
     REQUIRE(!same_bits(parameters_of(p.policy), policy));
 }
 
+TEST_CASE("critic: a gate that rests the policy rests neither critic nor discriminator", "[training]") {
+    players<double> p;
+    table critic = table_critic();
+    const std::vector<double> policy = parameters_of(p.policy);
+    adversarial_trainer trainer{p.policy, p.discriminator, p.experts, with_critic(critic),
+                                accuracy_gate{.high = 1, .low = 0.99}};
+    keep_reports kept;
+    trainer.run(with_critic_run(3), kept);
+    for (const round_report& r : kept.reports)
+        REQUIRE((r.policy_steps == 0 && r.critic_steps == 16 && r.discriminator_steps == 1));
+    REQUIRE(same_bits(parameters_of(p.policy), policy));
+    // Its targets are those of gae: at a row's end, what the row earned.
+    const auto& t = trainer.last_round();
+    REQUIRE(t.returns.flat().size() > 0);
+    for (std::size_t i = 0; i < rows(t.batch); ++i)
+        if (t.batch.length[i] > 0)
+            REQUIRE(t.returns.view().row(i).back() == Approx(std::clamp(t.score[i], -10.0, 10.0)));
+}
+
 TEST_CASE("no_experts: a reward model that does not learn, and the loop of rlhf_trainer", "[training]") {
     players<double> p, q;
     table critic = table_critic(), critic_too = table_critic();

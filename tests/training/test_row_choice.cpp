@@ -250,6 +250,59 @@ TEST_CASE("dynamic sampling: a smaller round has greedy answers to its own rows"
     REQUIRE(trainer.last_round().greedy_reward.size() == n);
 }
 
+/// Pays no row that begins with 2.
+const auto paid_sometimes = as_reward(
+    "sometimes", [](const batch& b, std::size_t i) { return b.row(i)[0] == 2 ? not_a_number : first_is_one(b, i); });
+
+TEST_CASE("dynamic sampling: rows without a reward, memory, old log-probs anew and micro-batches", "[training]") {
+    const auto trained = [](bool recompute, std::size_t micro) {
+        players<double> p(adamw{});
+        adversarial_trainer trainer{p.policy,
+                                    p.discriminator,
+                                    p.experts,
+                                    grpo{.group_size = 4},
+                                    informative_groups{},
+                                    pipeline{paid_sometimes, running_normalize{}}};
+        adversarial_options options = short_run(4, 0.02);
+        options.rows = 32;
+        options.sampling_attempts = 6;
+        options.recompute_old = recompute;
+        options.micro_batch_rows = options.policy.micro_batch_rows = micro;
+        kept_rows kept;
+        trainer.run(options, kept);
+        std::size_t unpaid = 0;
+        for (std::size_t r = 0; r < 4; ++r) {
+            REQUIRE((kept.reports[r].sampling_attempts > 1 && kept.reports[r].chosen_rows == 32));
+            for (std::size_t i = 0; i < 32; ++i) unpaid += kept.rounds[r].row(i)[0] == 2;
+        }
+        REQUIRE(unpaid > 0);
+        REQUIRE(finite(p.parameters()));
+        return p.parameters();
+    };
+    const std::vector<double> plain = trained(false, 0);
+    REQUIRE(relative_gap(plain, trained(true, 0)) < 1e-12);
+    REQUIRE(relative_gap(plain, trained(false, 5)) < 1e-12);
+}
+
+TEST_CASE("sample_informative: a round as after roll_out, and a stage's memory as before", "[training]") {
+    players<double> p;
+    part stage{pipeline{paid_sometimes, running_normalize{}}};
+    trajectories<table> t;
+    const roll_out_options options{.rows = 32, .group_size = 4};
+    dynamic_sampling_report done;
+    sample_informative(p.policy, informative_groups{}, 6, options, {1, 0}, stage, t, done, [&](rng_key own) {
+        roll_out(p.policy, no_prompts{}, options, own, t);
+        score(p.discriminator, t);
+        return no_prompts{};
+    });
+    REQUIRE(done.attempts > 1);
+    REQUIRE((rows(t.batch) == 32 && t.reward.outcomes() == 0 && t.score.empty()));
+    REQUIRE(std::get<1>(stage.memory.stage).outcome.empty());
+    score(p.discriminator, t);
+    shape(stage, t);
+    REQUIRE(std::get<1>(stage.memory.stage).outcome.size() == 1);
+}
+
 TEST_CASE("dynamic sampling: attempts that nobody would make are refused", "[training]") {
     players<double> p;
     adversarial_options options = short_run(1);

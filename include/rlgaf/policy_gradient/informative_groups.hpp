@@ -21,6 +21,8 @@ struct group_selection {
 /// Degenerate: a group of equal rewards, of one reward or none is dropped whatever the options; what counts as equal is
 ///          decided as in grpo, reward by reward.
 /// Errors:  shape_error; option_error. No allocation once `work` and `pick` have grown; all of work is overwritten.
+/// Needs:   rewards that a prompt's answers can have in common: a KL or length penalty differs in every group and keeps
+///          it; give the policy a regulariser instead, or set tolerance.
 /// Source:  Yu et al. 2025 (DAPO), arXiv 2503.14476, section 3.2; lowest, highest: OpenRLHF's dynamic_filtering (0, 1).
 struct informative_groups {
     using role = rlgaf::role::row_choice;
