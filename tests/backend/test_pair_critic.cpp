@@ -53,6 +53,18 @@ struct linear_scorer {
         return {.grad_norm = 1, .applied = true};
     }
     void discard() { gradient.assign(gradient.size(), 0); }
+    template <class Archive>
+    void visit(Archive& a) {
+        a("weight", weight);
+    }
+};
+/// One archive for both ways, of the two kinds of entries that there are here.
+struct small_archive {
+    bool loads = false;
+    std::uint64_t steps = 0;
+    std::vector<double> weight{};
+    void operator()(const char*, std::uint64_t& v) { (loads ? v : steps) = loads ? steps : v; }
+    void operator()(const char*, std::vector<double>& v) { (loads ? v : weight) = loads ? weight : v; }
 };
 static_assert(rlgaf::scores_pairs<pair_critic<linear_scorer>, batch>);
 
@@ -142,14 +154,16 @@ TEST_CASE("pair_critic: the order is that of the pair until the next step, howev
     for (std::size_t i = 0; i < 60; ++i) turned += before[i][0] != scorer.seen[i][0];
     REQUIRE(turned > 15);
 
-    // the count of steps is all it remembers
-    std::uint64_t steps = 0;
-    const auto save = [&](const char*, std::uint64_t& v) { steps = v; };
-    critic.visit(save);
-    REQUIRE(steps == 1);
-    pair_critic restored{scorer, {.separator = separator, .seed = 5}};
-    const auto load = [&](const char*, std::uint64_t& v) { v = steps; };
-    restored.visit(load);
+    // the scorer and the count of steps are all it remembers
+    small_archive saved;
+    critic.visit(saved);
+    REQUIRE(saved.steps == 1);
+    REQUIRE(saved.weight == scorer.weight);
+    linear_scorer fresh = random_scorer(d);
+    pair_critic restored{fresh, {.separator = separator, .seed = 5}};
+    REQUIRE(!same_bits(evaluate(restored, a, b), evaluate(critic, a, b)));
+    saved.loads = true;
+    restored.visit(saved);
     REQUIRE(same_bits(evaluate(restored, a, b), evaluate(critic, a, b)));
 }
 

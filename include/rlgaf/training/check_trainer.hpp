@@ -129,6 +129,10 @@ consteval bool check_trainer() {
             "score go with a discriminator loss of rows, not of tokens or pairs");
         constexpr bool fixed_given = !(needs_fixed_score<C>() || ... || false) || has_role<role::score_reference, C...>;
         static_assert(fixed_given, "rlgaf: a reward stage reads the scores of fixed rows; add fixed_rows(batch)");
+        constexpr bool scale_moves = !has_role<role::score_reference, C...> || !is_true_reward<std::remove_const_t<S>>;
+        static_assert(
+            scale_moves,
+            "rlgaf: fixed_rows shows how a discriminator's scale moves; a true_reward has none, leave it out");
         constexpr bool weighs = !(needs_token_weight<C>() || ... || false) || weighs_tokens<P, S>();
         static_assert(weighs,
                       "rlgaf: gradient_redistribution needs a scorer that attributes_tokens: `void attribute(const "
@@ -177,8 +181,8 @@ consteval bool check_trainer() {
             "rlgaf: this advantage estimator reads score norms, which needs a policy that exposes_logits, see "
             "backend/abilities.hpp");
         return counts && moves && moves_by_noise && corrupts && constrains && rolls_out && scored_by_row &&
-               fixed_given && weighs && with_discriminator && comparable && experts && reference && values && returns &&
-               greedy && norms;
+               fixed_given && scale_moves && weighs && with_discriminator && comparable && experts && reference &&
+               values && returns && greedy && norms;
     }
 }
 
