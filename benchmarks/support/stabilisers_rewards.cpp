@@ -57,11 +57,16 @@ void add_credit(std::vector<variant>& all) {
                              reward_of(rollout_reward{.credit = rollout_credit::difference, .initial_is_mean = true}),
                              rollout_values{.rollouts = 4, .map = score_map::logit});
                    }});
-    all.push_back({"credit", "score spread by its gradients", [=](setting& s) {
-                       train(s, by_step(), default_loss(),
-                             pipeline{logit_reward{.clip = 10}, gradient_redistribution{}, kl_penalty{.beta = 0.1},
-                                      missing_eos{.penalty = 1}});
-                   }});
+    // One score in three ways: at the end of its word, in equal parts, by the gradients; the same estimator.
+    const auto score_paid = [](auto... how) {
+        return pipeline{logit_reward{.clip = 10}, how..., kl_penalty{.beta = 0.1}, missing_eos{.penalty = 1}};
+    };
+    all.push_back({"credit", "score at the end of its word",
+                   [=](setting& s) { train(s, by_step(), default_loss(), score_paid()); }});
+    all.push_back({"credit", "score spread evenly",
+                   [=](setting& s) { train(s, by_step(), default_loss(), score_paid(uniform_redistribution{})); }});
+    all.push_back({"credit", "score spread by its gradients",
+                   [=](setting& s) { train(s, by_step(), default_loss(), score_paid(gradient_redistribution{})); }});
     all.push_back({"credit", "gae with a value function", [](setting& s) {
                        lstm_critic<float> values(s.base, {.seed = s.options.seed});
                        train(s, gae{}, default_loss(), default_reward(), with_critic(values));

@@ -309,3 +309,20 @@ TEST_CASE("checkpoint: a health monitor knows the first rounds and what it has s
             decltype(alarms(whole)){{rlgaf::alarm::reward_collapse, 8}, {rlgaf::alarm::length_drift, 5}});
     REQUIRE(alarms(resumed) == alarms(whole));
 }
+
+namespace {
+struct mute_batch {
+    std::size_t count = 0;
+    friend std::size_t rows(const mute_batch& b) { return b.count; }
+    friend mute_batch select(const mute_batch&, std::span<const std::size_t> pick) { return {pick.size()}; }
+    friend mute_batch concat(const mute_batch& a, const mute_batch& b) { return {a.count + b.count}; }
+};
+}  // namespace
+
+TEST_CASE("checkpoint: past samples that cannot be written are not lost silently", "[io]") {
+    replay_buffer<mute_batch> buffer(10);
+    state_writer none;
+    buffer.visit(none);  // nothing to lose yet
+    buffer.add({3});
+    REQUIRE(contains(message_of<option_error>([&] { buffer.visit(none); }), "replay_buffer::visit: batch: expected"));
+}

@@ -64,7 +64,7 @@ public:
         return out;
     }
 
-    /// Rows too, if the batch has visit(archive). Without it nothing is archived: a new buffer stays empty.
+    /// Errors: option_error where there are rows whose batch has no visit(archive): they would be lost.
     template <class Archive>
     void visit([[maybe_unused]] Archive& a) {
         if constexpr (requires(Batch& b) { b.visit(a); }) {
@@ -72,6 +72,10 @@ public:
             a("capacity", capacity_), a("max_age", max_age_), a("size", size_), a("parts", parts);
             kept_.resize(parts);
             for (Batch& b : kept_) b.visit(a);
+        } else if (size_ > 0) [[unlikely]] {
+            fail(error_kind::option, "replay_buffer::visit", "batch",
+                 "`template <class Archive> void visit(Archive& archive)` (token_batch has it), or a replay_capacity of 0",
+                 "a batch without it");
         }
     }
 
