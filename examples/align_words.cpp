@@ -11,6 +11,7 @@
 #include "rlgaf/io/parameters_file.hpp"
 #include "rlgaf/io/progress_bar.hpp"
 #include "rlgaf/models/lstm.hpp"
+#include "rlgaf/models/lstm_critic.hpp"
 #include "rlgaf/rlgaf.hpp"
 #include "support/frontier.hpp"
 #include "support/pathwise.hpp"
@@ -54,9 +55,16 @@ struct sample_rows {
     }
 };
 
-template <class Score>
-auto reward_of(const settings& s, Score score) {
-    return rlgaf::pipeline{score, rlgaf::kl_penalty{.beta = s.beta}, rlgaf::missing_eos{.penalty = 1}};
+struct log_if_asked {
+    std::optional<rlgaf::jsonl_log>& log;
+    void on_round(const rlgaf::round_report& r) {
+        if (log) log->on_round(r);
+    }
+};
+
+template <class... Score>
+auto reward_of(const settings& s, Score... score) {
+    return rlgaf::pipeline{score..., rlgaf::kl_penalty{.beta = s.beta}, rlgaf::missing_eos{.penalty = 1}};
 }
 
 rlgaf::adversarial_options options_of(const settings& s, std::uint64_t seed) {
@@ -81,10 +89,7 @@ void align(policy& model, const policy& base, const word_data& data, const rlgaf
     sample_rows rows{letters, options.held_out_every};
     rlgaf::health_monitor health;
     health.knows(demos);
-    if (log)
-        trainer.run(options, rlgaf::progress_bar{}, rows, health, *log);
-    else
-        trainer.run(options, rlgaf::progress_bar{}, rows, health);
+    trainer.run(options, rlgaf::progress_bar{}, rows, health, log_if_asked{log});
 }
 
 void align_rows(policy& model, const policy& base, const word_data& data, const rlgaf::char_tokenizer& letters,
@@ -94,7 +99,7 @@ void align_rows(policy& model, const policy& base, const word_data& data, const 
           reward_of(s, rlgaf::logit_reward{.clip = 10}), rlgaf::held_out_experts(as_batch(data.held_out, letters)));
 }
 
-// Three ways to say which letter of a word was right or wrong; align_rows pays the word as a whole.
+// Ways to say which letter of a word was right or wrong; align_rows pays the word as a whole.
 void align_letters(const std::string& method, policy& model, const policy& base, const word_data& data,
                    const rlgaf::char_tokenizer& letters, const settings& s, std::uint64_t seed,
                    std::optional<rlgaf::jsonl_log>& log) {
@@ -104,7 +109,15 @@ void align_letters(const std::string& method, policy& model, const policy& base,
         align(model, base, data, letters, s, seed, log,
               rlgaf::reinforce{.baseline = rlgaf::reinforce_baseline::per_step},
               rlgaf::on_tokens{rlgaf::bce{.smooth_real = 0.2}}, reward_of(s, rlgaf::score_difference{}));
-    else if (method == "rollouts")  // SeqGAN: a letter is paid what words that begin so score on average
+    else if (method == "shares")  // a letter is paid the share of the word's score that the score's gradient gives it
+        align(model, base, data, letters, s, seed, log,
+              rlgaf::reinforce{.baseline = rlgaf::reinforce_baseline::per_step}, rlgaf::bce{.smooth_real = 0.2},
+              reward_of(s, rlgaf::logit_reward{.clip = 10}, rlgaf::gradient_redistribution{}));
+    else if (method == "ppo") {  // a critic says what a word is worth from each letter on
+        rlgaf::lstm_critic<float> critic(base, {.seed = seed});
+        align(model, base, data, letters, s, seed, log, rlgaf::gae{}, rlgaf::with_critic(critic),
+              rlgaf::bce{.smooth_real = 0.2}, reward_of(s, rlgaf::logit_reward{.clip = 10}));
+    } else if (method == "rollouts")  // SeqGAN: a letter is paid what words that begin so score on average
         align(model, base, data, letters, s, seed, log,
               rlgaf::reinforce{.baseline = rlgaf::reinforce_baseline::per_step, .discount = 0},
               rlgaf::bce{.smooth_real = 0.2}, reward_of(s, rlgaf::rollout_reward{}), rollouts);
@@ -224,7 +237,7 @@ void run_seed(const settings& s, std::uint64_t seed, results& out, std::optional
     }
     record("warm_start", warm_start, warm_seconds, fmt::format("epoch {}, ", warm_epoch));
 
-    for (const std::string method : {"stepwise", "rollouts", "vine"}) {
+    for (const std::string method : {"ppo", "shares", "stepwise", "rollouts", "vine"}) {
         if (!s.runs(method)) continue;
         fmt::print("\n{}: rlgaf with credit for single letters\n", method);
         start = now();
@@ -283,12 +296,12 @@ int main(int argc, char** argv) {
     app.add_option("--discriminator-rate", s.discriminator_rate, "learning rate of the discriminator");
     app.add_option("--sft-rate", s.sft_rate, "learning rate of fine-tuning");
     app.add_option("--beta", s.beta, "KL to the base model, in the reward");
-    app.add_option(
-           "--method", s.methods,
-           "rlgaf, rlgaf_warm, stepwise, rollouts, vine, gumbel, constant_reward, rlhf: several with commas, or again")
+    app.add_option("--method", s.methods,
+                   "rlgaf, rlgaf_warm, ppo, shares, stepwise, rollouts, vine, gumbel, constant_reward, rlhf: several "
+                   "with commas, or again")
         ->delimiter(',')
-        ->check(
-            CLI::IsMember({"rlgaf", "rlgaf_warm", "stepwise", "rollouts", "vine", "gumbel", "constant_reward", "rlhf"}))
+        ->check(CLI::IsMember({"rlgaf", "rlgaf_warm", "ppo", "shares", "stepwise", "rollouts", "vine", "gumbel",
+                               "constant_reward", "rlhf"}))
         ->capture_default_str();
     app.add_option("--comparisons", s.rlhf.comparisons, "rlhf: how often the lexicon compares two samples")
         ->check(CLI::Range(1, 10000000));
