@@ -58,6 +58,6 @@ refuse 'empty.txt' --base empty.txt --demos few.txt
 refuse 'missing.txt' --base missing.txt
 refuse 'missing.txt' --lexicon missing.txt
 refuse 'klingon' --target klingon
-refuse 'ppo' --method rlhf,ppo
+refuse 'dqn' --method rlhf,dqn
 refuse 'nowhere/base_1.safetensors' --load nowhere
 refuse 'few.txt/run.jsonl' --log few.txt/run.jsonl
