@@ -6,6 +6,7 @@
 using namespace rlgaf;
 using rlgaf_test::contains;
 using rlgaf_test::message_of;
+using rlgaf_test::nothing_thrown;
 
 TEST_CASE("jsonl: prompts and completions", "[data]") {
     const rlgaf_test::temp_dir dir;
@@ -80,9 +81,9 @@ TEST_CASE("jsonl: limits and files", "[data]") {
         return message_of<file_error>([&] { read_jsonl(path, options); });
     };
     const auto path = dir.write("a", "{\"text\":\"aaaa\",\"x\":{\"y\":[]}}\n");
-    REQUIRE(message(path, {.max_line_bytes = 28}).empty());
+    REQUIRE(message(path, {.max_line_bytes = 28}) == nothing_thrown);
     REQUIRE(contains(message(path, {.max_line_bytes = 27}), "a:1: expected at most 27 bytes, got 28"));
-    REQUIRE(message(path, {.max_depth = 3}).empty());
+    REQUIRE(message(path, {.max_depth = 3}) == nothing_thrown);
     REQUIRE(contains(message(path, {.max_depth = 2}), "a:1: expected at most 2 levels"));
     REQUIRE(contains(message(path, {.max_file_bytes = 28}), "at most 28 bytes"));
     REQUIRE_THROWS_AS(read_jsonl(path, {.max_depth = 0}), option_error);

@@ -16,6 +16,7 @@
 #include <numeric>
 #undef CHECK  // torch's logging and Catch2 both have one
 #include "rlgaf/backend/conformance.hpp"
+#include "rlgaf/backend/visit.hpp"
 #include "rlgaf/io/state_archive.hpp"
 #include "support/catch.hpp"
 #include "support/temp_dir.hpp"

@@ -7,7 +7,10 @@
 
 namespace rlgaf_test {
 
-/// The message of the Error that f() throws; "nothing thrown" otherwise. Errors of another type pass.
+/// What message_of says where there was no error.
+inline const std::string nothing_thrown = "nothing thrown";
+
+/// The message of the Error that f() throws; nothing_thrown otherwise. Errors of another type pass.
 template <class Error, class F>
 std::string message_of(F&& f) {
     try {
@@ -15,7 +18,7 @@ std::string message_of(F&& f) {
     } catch (const Error& error) {
         return error.what();
     }
-    return "nothing thrown";
+    return nothing_thrown;
 }
 
 /// Whether `check` of the component refuses its options, with a message that names the component and the field.
