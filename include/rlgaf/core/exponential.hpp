@@ -56,7 +56,7 @@ RLGAF_INLINE split_exponential<double> split_held(double x) noexcept {
     odd = odd * square + 1.0 / 5040, even = even * square + 1.0 / 720;
     odd = odd * square + 1.0 / 120, even = even * square + 1.0 / 24;
     odd = odd * square + 1.0 / 6, even = even * square + 0.5;
-    const std::int64_t bits = __builtin_bit_cast(std::int64_t, shifted);
+    const auto bits = __builtin_bit_cast(std::uint64_t, shifted);
     return {__builtin_bit_cast(double, (bits + 1023) << 52), r, odd * r + even};
 }
 
@@ -70,7 +70,7 @@ RLGAF_INLINE split_exponential<float> split_held(float x) noexcept {
     q = q * r + 1.0f / 24;
     q = q * r + 1.0f / 6;
     q = q * r + 0.5f;
-    const std::int32_t bits = __builtin_bit_cast(std::int32_t, shifted);
+    const auto bits = __builtin_bit_cast(std::uint32_t, shifted);
     return {__builtin_bit_cast(float, (bits + 127) << 23), r, q};
 }
 

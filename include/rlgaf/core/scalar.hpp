@@ -60,12 +60,11 @@ RLGAF_INLINE double log_sigmoid(double x) noexcept { return -softplus(-x); }
 /// -infinity; of what is negative it is NaN.
 RLGAF_INLINE double logarithm(double x) noexcept {
     constexpr double infinity = std::numeric_limits<double>::infinity(), smallest = 0x1p-1022;
-    constexpr std::int64_t root_half = 0x3fe6a09e667f3bcd, one = std::int64_t{1} << 52;
+    constexpr std::uint64_t root_half = 0x3fe6a09e667f3bcd, one = std::uint64_t{1} << 52;
     const double held = detail::held_within(x, smallest, std::numeric_limits<double>::max());
     // x = 2^n m, sqrt(1/2) <= m < sqrt(2); n, moved up by 1023, becomes a double by its bits
-    const std::int64_t bits = __builtin_bit_cast(std::int64_t, held);
-    const std::int64_t power =
-        static_cast<std::int64_t>(static_cast<std::uint64_t>(bits - root_half + 1023 * one) >> 52);
+    const auto bits = __builtin_bit_cast(std::uint64_t, held);
+    const std::uint64_t power = (bits - root_half + 1023 * one) >> 52;
     const double n = __builtin_bit_cast(double, power | 0x4330000000000000) - (0x1p52 + 1023);
     const double m = __builtin_bit_cast(double, bits - ((power - 1023) << 52));
     const double z = (m - 1) / (m + 1), square = z * z;  // log m = 2 artanh(z), |z| < 0.172
