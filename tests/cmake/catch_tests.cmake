@@ -23,7 +23,11 @@ function(rlgaf_catch_tests name)
   target_link_libraries(${name} PRIVATE ${packages} rlgaf_own_flags)
   target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
   target_compile_definitions(${name} PRIVATE RLGAF_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  # Light optimisation compiles fast; assertions of Eigen and xtensor stay on.
+  # Light optimisation compiles fast; assertions of Eigen and xtensor stay on. What the sanitizers insert takes four times as
+  # long to optimise as to run.
+  if(RLGAF_SANITIZE)
+    set(arg_OPTIMIZE -O0)
+  endif()
   target_compile_options(${name} PRIVATE "$<$<CXX_COMPILER_ID:GNU,Clang,AppleClang>:${arg_OPTIMIZE};-g0;-UNDEBUG>")
   if(TARGET OpenMP::OpenMP_CXX AND NOT RLGAF_SANITIZE)  # the sanitizers do not know the OpenMP runtime
     target_link_libraries(${name} PRIVATE OpenMP::OpenMP_CXX)
