@@ -67,9 +67,9 @@ phase "g++ with address and undefined-behaviour sanitizers: unit tests and small
 san_dir=$build_dir/sanitize
 if attempt configure "$san_dir" -DCMAKE_BUILD_TYPE=Debug -DRLGAF_SANITIZE=address,undefined -DRLGAF_TORCH=OFF \
     -DRLGAF_BUILD_EXAMPLES=OFF -DRLGAF_BUILD_BENCHMARKS=OFF; then
-    mapfile -t wanted < <(targets "$san_dir" unit_tests small_model_tests)
+    mapfile -t wanted < <(targets "$san_dir" unit_tests recipe_tests small_model_tests)
     [[ ${#wanted[@]} -eq 0 ]] || attempt build "$san_dir" "${wanted[@]}"
-    check "$san_dir" -L '^(unit_tests|small_model_tests)$'
+    check "$san_dir" -L '^(unit_tests|recipe_tests|small_model_tests)$'
 fi
 
 clang=$(command -v clang++-14 || command -v clang++ || true)

@@ -12,17 +12,25 @@ namespace rlgaf::inline RLGAF_ABI::detail {
 
 inline constexpr std::size_t block_tokens = 128;
 
+/// f(first, n) for the blocks of a row. Full ones get n as a constant: g++ -O2 makes vector code of no other loop.
+template <class F>
+RLGAF_INLINE void for_each_block(std::size_t length, F&& f) {
+    std::size_t first = 0;
+    for (; length - first >= block_tokens; first += block_tokens) f(first, block_tokens);
+    if (first < length) f(first, length - first);
+}
+
 /// A sum in double, in lanes that do not wait for each other.
 class lane_sum {
 public:
     template <class T>
     void add(const T* x, std::size_t n) noexcept {
         double lane[lanes] = {};  // apart from lane_, which x might alias
-        std::size_t i = 0;
-        for (; i + lanes <= n; i += lanes)
+        const std::size_t whole = n - n % lanes;
+        for (std::size_t i = 0; i < whole; i += lanes)
             for (std::size_t k = 0; k < lanes; ++k) lane[k] += static_cast<double>(x[i + k]);
         for (std::size_t k = 0; k < lanes; ++k) lane_[k] += lane[k];
-        for (; i < n; ++i) lane_[i % lanes] += static_cast<double>(x[i]);
+        for (std::size_t i = whole; i < n; ++i) lane_[i - whole] += static_cast<double>(x[i]);
     }
     double total() const noexcept {
         double sum = 0;
@@ -71,8 +79,7 @@ RLGAF_FLATTEN token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_
             const T* row[inputs] = {in.data(b)...};
             const std::uint8_t* mask_row = mask.empty() ? nullptr : mask.data(b);
             const T w = static_cast<T>(row_weight[b]);
-            for (std::size_t first = 0; first < out_row.size(); first += block_tokens) {
-                const std::size_t n = out_row.size() - first < block_tokens ? out_row.size() - first : block_tokens;
+            for_each_block(out_row.size(), [&](const std::size_t first, const std::size_t n) {
                 const T* x[inputs] = {row[K] + first...};
                 T* const o = out_row.data() + first;
                 if (mask_row) {  // what is masked becomes a harmless number
@@ -97,7 +104,7 @@ RLGAF_FLATTEN token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_
                 }
                 result.tokens += static_cast<double>(mask_row ? count_included(mask_row + first, n) : n);
                 for (std::size_t s = 0; s < Sums; ++s) total[s].add(value[s], n);
-            }
+            });
         }
     };
     each(std::make_index_sequence<inputs>{});
@@ -124,8 +131,7 @@ RLGAF_FLATTEN token_sums<Sums> sum_tokens(const mask_view& mask, Formula&& formu
             const std::size_t length = first_in.length(b);
             const T* const row[inputs] = {first_in.data(b), in.data(b)...};
             const std::uint8_t* mask_row = mask.empty() ? nullptr : mask.data(b);
-            for (std::size_t first = 0; first < length; first += block_tokens) {
-                const std::size_t n = length - first < block_tokens ? length - first : block_tokens;
+            for_each_block(length, [&](const std::size_t first, const std::size_t n) {
                 const T* const x[inputs] = {row[K] + first...};
                 for (std::size_t i = 0; i < n; ++i) {
                     const token_numbers<Sums, T> t = formula(x[K][i]...);
@@ -136,7 +142,7 @@ RLGAF_FLATTEN token_sums<Sums> sum_tokens(const mask_view& mask, Formula&& formu
                         for (std::size_t i = 0; i < n; ++i) value[s][i] = mask_row[first + i] != 0 ? value[s][i] : T{0};
                 for (std::size_t s = 0; s < Sums; ++s) total[s].add(value[s], n);
                 result.tokens += static_cast<double>(mask_row ? count_included(mask_row + first, n) : n);
-            }
+            });
         }
     };
     each(std::make_index_sequence<inputs>{});

@@ -35,8 +35,7 @@ RLGAF_FLATTEN double sum_pairs(const discriminator_terms<T>& terms, std::span<T>
     lane_sum total;
     T copy[block_tokens], slope[block_tokens];
     double loss[block_tokens];
-    for (std::size_t first = 0; first < samples; first += block_tokens) {
-        const std::size_t n = samples - first < block_tokens ? samples - first : block_tokens;
+    for_each_block(samples, [&](const std::size_t first, const std::size_t n) {
         const std::uint32_t* const real_of = terms.pairs.real_of_fake.data() + first;
         const T* const real = matched_scores(terms.real.data(), real_of, n, copy);
         const T* const fake = terms.fake.data() + first;
@@ -52,7 +51,7 @@ RLGAF_FLATTEN double sum_pairs(const discriminator_terms<T>& terms, std::span<T>
             for (std::size_t j = 0; j < n; ++j) d_real[real_of[0] + j] += slope[j];
         else
             for (std::size_t j = 0; j < n; ++j) d_real[real_of[j]] += slope[j];
-    }
+    });
     return total.total();
 }
 

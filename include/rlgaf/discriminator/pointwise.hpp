@@ -21,8 +21,7 @@ RLGAF_FLATTEN double score_side(std::span<const T> score, std::span<const double
     if (weight.empty())
         for (double& w : equal) w = 1 / static_cast<double>(score.size());
     lane_sum total;
-    for (std::size_t first = 0; first < score.size(); first += block_tokens) {
-        const std::size_t n = score.size() - first < block_tokens ? score.size() - first : block_tokens;
+    for_each_block(score.size(), [&](const std::size_t first, const std::size_t n) {
         const T* const x = score.data() + first;
         const double* const w = weight.empty() ? equal : weight.data() + first;
         T* const d = d_score.data() + first;
@@ -32,7 +31,7 @@ RLGAF_FLATTEN double score_side(std::span<const T> score, std::span<const double
             d[i] += static_cast<T>(w[i] * term.slope);
         }
         total.add(loss, n);
-    }
+    });
     return total.total();
 }
 

@@ -15,8 +15,7 @@ RLGAF_FLATTEN double gaps_to_slopes(std::span<double> gaps, double& slopes, Form
     const double weight = 1 / static_cast<double>(gaps.size());
     lane_sum total, pull;
     double loss[block_tokens];
-    for (std::size_t first = 0; first < gaps.size(); first += block_tokens) {
-        const std::size_t n = gaps.size() - first < block_tokens ? gaps.size() - first : block_tokens;
+    for_each_block(gaps.size(), [&](const std::size_t first, const std::size_t n) {
         double* const gap = gaps.data() + first;
         for (std::size_t i = 0; i < n; ++i) {
             const loss_slope at = g(gap[i]);
@@ -24,7 +23,7 @@ RLGAF_FLATTEN double gaps_to_slopes(std::span<double> gaps, double& slopes, Form
             gap[i] = weight * at.slope;
         }
         total.add(loss, n), pull.add(gap, n);
-    }
+    });
     slopes = pull.total();
     return weight * total.total();
 }

@@ -57,14 +57,13 @@ double share_above(const discriminator_terms<T>& terms) noexcept {
     const std::size_t samples = terms.fake.size();
     T copy[block_tokens];
     double ahead = 0;
-    for (std::size_t first = 0; first < samples; first += block_tokens) {
-        const std::size_t n = samples - first < block_tokens ? samples - first : block_tokens;
+    for_each_block(samples, [&](const std::size_t first, const std::size_t n) {
         const T* const real = matched_scores(terms.real.data(), terms.pairs.real_of_fake.data() + first, n, copy);
         const T* const fake = terms.fake.data() + first;
         lane_int<T> above = 0;
         for (std::size_t j = 0; j < n; ++j) above += (real[j] > fake[j]) - (real[j] < fake[j]);
         ahead += static_cast<double>(above);
-    }
+    });
     return 0.5 * (static_cast<double>(samples) + ahead) / static_cast<double>(samples);
 }
 

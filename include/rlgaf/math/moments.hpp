@@ -39,12 +39,11 @@ inline moments moments_of(std::span<const double> x) noexcept {
     const auto sum_of = [x](auto&& f) {  // over what is no NaN
         detail::lane_sum sum;
         double value[detail::block_tokens];
-        for (std::size_t first = 0; first < x.size(); first += detail::block_tokens) {
-            const std::size_t n = x.size() - first < detail::block_tokens ? x.size() - first : detail::block_tokens;
+        detail::for_each_block(x.size(), [&](const std::size_t first, const std::size_t n) {
             const double* const from = x.data() + first;
             for (std::size_t i = 0; i < n; ++i) value[i] = detail::choose(is_nan(from + i), 0.0, f(from[i]));
             sum.add(value, n);
-        }
+        });
         return sum.total();
     };
     m.count = sum_of([](double) { return 1.0; });

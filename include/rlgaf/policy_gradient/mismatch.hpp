@@ -42,8 +42,7 @@ sampling_mismatch measure_ratios(const ragged_view<const T>& old_log_prob,
         const std::uint8_t* const in = mask.empty() ? nullptr : mask.data(b);
         lane_sum old_sum, behaviour_sum;
         std::size_t tokens = 0;
-        for (std::size_t first = 0; first < old_row.size(); first += block_tokens) {
-            const std::size_t all = old_row.size() - first < block_tokens ? old_row.size() - first : block_tokens;
+        for_each_block(old_row.size(), [&](const std::size_t first, const std::size_t all) {
             const T *x = old_row.data() + first, *y = behaviour_row.data() + first;
             std::size_t n = all;
             if (in) {
@@ -64,7 +63,7 @@ sampling_mismatch measure_ratios(const ragged_view<const T>& old_log_prob,
                 excess_sum.add(excess, n);
             each_block(b, first, all, ratio);
             tokens += n;
-        }
+        });
         if (tokens == 0) continue;
         const double n = static_cast<double>(tokens), sum = old_sum.total() - behaviour_sum.total();
         m.tokens += n, m.rows += 1;

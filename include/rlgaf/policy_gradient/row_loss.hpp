@@ -18,14 +18,13 @@ void check_row_terms(const policy_terms<T>& terms, std::span<const double> row_w
 
 /// Sum over the row's unmasked tokens of log_prob - old_log_prob, each held within [low, high]; adds their k3 to kl.
 template <class T>
-double held_log_ratio(const policy_terms<T>& terms, std::size_t b, T low, T high, lane_sum& kl) {
+RLGAF_FLATTEN double held_log_ratio(const policy_terms<T>& terms, std::size_t b, T low, T high, lane_sum& kl) {
     const auto log_prob = terms.log_prob.row(b), old_log_prob = terms.old_log_prob.row(b);
     const std::uint8_t* in = terms.mask.empty() ? nullptr : terms.mask.data(b);
     const T limit = static_cast<T>(log_ratio_limit);
     lane_sum sum;
     T apart[block_tokens], excess[block_tokens];
-    for (std::size_t first = 0; first < log_prob.size(); first += block_tokens) {
-        const std::size_t n = log_prob.size() - first < block_tokens ? log_prob.size() - first : block_tokens;
+    for_each_block(log_prob.size(), [&](const std::size_t first, const std::size_t n) {
         for (std::size_t i = 0; i < n; ++i) apart[i] = log_prob[first + i] - old_log_prob[first + i];
         if (in)  // 0 adds nothing to either sum
             for (std::size_t i = 0; i < n; ++i) apart[i] = in[first + i] != 0 ? apart[i] : T{0};
@@ -35,7 +34,7 @@ double held_log_ratio(const policy_terms<T>& terms, std::size_t b, T low, T high
         }
         sum.add(apart, n);
         kl.add(excess, n);
-    }
+    });
     return sum.total();
 }
 

@@ -42,8 +42,8 @@ struct row_pointers {
 /// read.
 /// NaN passes through.
 template <bool WithRatio, class T, class Formula>
-policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const double> row_weight,
-                             const ragged_view<T>& d_log_prob, const char* function, Formula&& formula) {
+RLGAF_FLATTEN policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const double> row_weight,
+                                           const ragged_view<T>& d_log_prob, const char* function, Formula&& formula) {
     check_policy_terms(terms, row_weight, d_log_prob, function);
     check_same_shape(terms.log_prob, terms.advantage, function, "terms.advantage");
     if (WithRatio) check_same_shape(terms.log_prob, terms.old_log_prob, function, "terms.old_log_prob");
@@ -65,8 +65,7 @@ policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const doubl
         const T w = static_cast<T>(row_weight[b]);
         if (!factor)
             for (T& v : read[0]) v = w;
-        for (std::size_t first = 0; first < d_row.size(); first += block_tokens) {
-            const std::size_t n = d_row.size() - first < block_tokens ? d_row.size() - first : block_tokens;
+        for_each_block(d_row.size(), [&](const std::size_t first, const std::size_t n) {
             row_pointers<T> x = row;
             x.log_prob += first, x.advantage += first;
             if (WithRatio) x.old_log_prob += first;
@@ -116,7 +115,7 @@ policy_loss_stats token_loss(const policy_terms<T>& terms, std::span<const doubl
             stats.clipped_high += static_cast<double>(clips / 256 % 256);
             stats.clipped_dual += static_cast<double>(clips / 65536);
             stats.tokens += static_cast<double>(mask ? count_included(mask + first, n) : n);
-        }
+        });
     }
     stats.loss = loss.total();
     stats.kl_old = kl.total();

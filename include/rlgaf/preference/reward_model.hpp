@@ -52,9 +52,7 @@ struct reward_model {
         const double shift = margin, flipped = label_smoothing, pull = centering;
         double share[detail::block_tokens], c[detail::block_tokens], r[detail::block_tokens], x[detail::block_tokens];
         detail::lane_sum loss, chosen, rejected, ahead;
-        for (std::size_t first = 0; first < terms.pairs.size(); first += detail::block_tokens) {
-            const std::size_t rest = terms.pairs.size() - first;
-            const std::size_t n = rest < detail::block_tokens ? rest : detail::block_tokens;
+        detail::for_each_block(terms.pairs.size(), [&](const std::size_t first, const std::size_t n) {
             const preference_pair* const pair = terms.pairs.data() + first;
             for (std::size_t p = 0; p < n; ++p) {  // what takes no part becomes two harmless numbers
                 const bool counts = pair[p].weight != 0;
@@ -78,7 +76,7 @@ struct reward_model {
                 work.a[pair[p].chosen] += centre - share[p];
                 work.a[pair[p].rejected] += centre + share[p];
             }
-        }
+        });
         stats.loss = loss.total(), stats.chosen = chosen.total(), stats.rejected = rejected.total();
         stats.accuracy = 0.5 * (1 + ahead.total()), stats.margin = stats.chosen - stats.rejected;
         for (std::size_t i = 0; i < rows; ++i) d_score[i] += static_cast<T>(work.a[i]);

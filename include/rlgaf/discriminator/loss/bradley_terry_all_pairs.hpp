@@ -36,9 +36,7 @@ struct bradley_terry_all_pairs {
             for (std::size_t i = 0; i < own.size(); ++i) {
                 detail::lane_sum pushed;
                 double loss[detail::block_tokens], push[detail::block_tokens];
-                for (std::size_t first = 0; first < others.size(); first += detail::block_tokens) {
-                    const std::size_t rest = others.size() - first;
-                    const std::size_t n = rest < detail::block_tokens ? rest : detail::block_tokens;
+                detail::for_each_block(others.size(), [&](const std::size_t first, const std::size_t n) {
                     const T* const other = others.data() + first;
                     const double s = static_cast<double>(own[i]);
                     for (std::size_t j = 0; j < n; ++j) {
@@ -48,7 +46,7 @@ struct bradley_terry_all_pairs {
                         push[j] = at.slope;
                     }
                     total.add(loss, n), pushed.add(push, n);
-                }
+                });
                 d[i] += static_cast<T>(-sign * pushed.total() / pairs);
             }
             return total.total() / pairs;

@@ -6,14 +6,14 @@ namespace detail {
 
 /// Adds g to the row's unmasked tokens whose log-ratio is within [low, high]; returns their number.
 template <class T>
-double add_between(const policy_terms<T>& terms, std::size_t b, T low, T high, T g, const ragged_view<T>& d_log_prob) {
+RLGAF_FLATTEN double add_between(const policy_terms<T>& terms, std::size_t b, T low, T high, T g,
+                                 const ragged_view<T>& d_log_prob) {
     const auto log_prob = terms.log_prob.row(b), old_log_prob = terms.old_log_prob.row(b);
     const std::uint8_t* in = terms.mask.empty() ? nullptr : terms.mask.data(b);
     T* d = d_log_prob.data(b);
     T kept[block_tokens];
     lane_sum count;
-    for (std::size_t first = 0; first < log_prob.size(); first += block_tokens) {
-        const std::size_t rest = log_prob.size() - first, n = rest < block_tokens ? rest : block_tokens;
+    for_each_block(log_prob.size(), [&](const std::size_t first, const std::size_t n) {
         for (std::size_t i = 0; i < n; ++i) {
             const T apart = log_prob[first + i] - old_log_prob[first + i];
             kept[i] = choose(apart < low, T{0}, T{1}) * choose(apart > high, T{0}, T{1});
@@ -22,7 +22,7 @@ double add_between(const policy_terms<T>& terms, std::size_t b, T low, T high, T
             for (std::size_t i = 0; i < n; ++i) kept[i] = in[first + i] != 0 ? kept[i] : T{0};
         for (std::size_t i = 0; i < n; ++i) d[first + i] = choose(kept[i] != 0, d[first + i] + g, d[first + i]);
         count.add(kept, n);
-    }
+    });
     return count.total();
 }
 
