@@ -40,6 +40,13 @@ void keep(const Stats& stats) {
     asm volatile("" : : "r"(&stats) : "memory");
 }
 
+/// What is measured, and how often.
+struct selection {
+    std::string only;  // part of a kernel's name
+    std::size_t repeats;
+    bool wants(std::string_view name) const { return name.find(only) != std::string_view::npos; }
+};
+
 /// Median of `repeats` runs in ns a token; before() is not measured.
 template <class Before, class F>
 double time_of(shape s, std::size_t repeats, Before&& before, F&& f) {
@@ -102,7 +109,7 @@ std::vector<std::uint32_t> numbered(std::size_t rows, std::size_t each) {
 
 /// Losses and estimators on rows of tokens. Four rows answer a prompt.
 template <class T>
-void measure_tokens(shape s, bool padded, std::size_t repeats, std::vector<result>& out) {
+void measure_tokens(shape s, bool padded, const selection& chosen, std::vector<result>& out) {
     using namespace rlgaf;
     per_token<T> log_prob(s, padded, 1, -2, 0.5), old(s, padded, 2, -2, 0.1), reference(s, padded, 3, -2, 0.5);
     per_token<T> advantage(s, padded, 4, 0, 1), written(s, padded, 5, 0, 1), target(s, padded, 8, 0, 1);
@@ -142,7 +149,9 @@ void measure_tokens(shape s, bool padded, std::size_t repeats, std::vector<resul
     workspace work;
     const ragged_view<T> d = written.view();
     const auto row = [&](const char* name, const char* kind, std::size_t arrays, auto&& f) {
-        out.push_back({name, padded ? "padded" : "packed", kind, arrays * sizeof(T), time_of(s, repeats, nothing, f)});
+        if (chosen.wants(name))
+            out.push_back(
+                {name, padded ? "padded" : "packed", kind, arrays * sizeof(T), time_of(s, chosen.repeats, nothing, f)});
     };
     // A loss reads its arrays, and reads and writes the gradient; an estimator writes the advantages.
     const auto loss = [&](const char* name, const char* kind, std::size_t arrays, const auto& kernel,
@@ -192,7 +201,7 @@ void measure_tokens(shape s, bool padded, std::size_t repeats, std::vector<resul
     std::vector<std::uint8_t> expert(s.rows);
     for (std::size_t b = 0; b < s.rows; ++b) expert[b] = b % 2 == 0;
     const sqil_terms<T> mixed{.log_prob = p, .log_normalizer = r, .expert = expert};
-    row("sqil", "elementwise", 6, [&] { keep(sqil{}(mixed, d, written_too.view())); });
+    row("sqil", "other", 6, [&] { keep(sqil{}(mixed, d, written_too.view())); });
     estimator("reinforce", "other", 1, reinforce{}, earned);
     estimator("rloo", "other", 1, rloo{}, earned);
     estimator("grpo", "other", 1, grpo{}, earned);
@@ -211,7 +220,7 @@ void measure_tokens(shape s, bool padded, std::size_t repeats, std::vector<resul
     estimator("gae", "other", 3, gae{}, by_step);
     estimator("vtrace", "other", 5, vtrace{}, by_step);
     estimator("n_step", "other", 3, n_step{}, by_step);
-    estimator("off_policy", "exponential", 5, off_policy{}, by_step);
+    estimator("off_policy", "other", 5, off_policy{}, by_step);
     estimator("optimal_token_baseline", "other", 3, optimal_token_baseline{}, by_step);
     row("importance_weights", "exponential", 4, [&] { keep(importance_weights{}(sampling, work, factor.view())); });
     row("off_policy_mask", "other", 4, [&] { keep(off_policy_mask{}(sampling, work, factor.view())); });
@@ -221,7 +230,7 @@ void measure_tokens(shape s, bool padded, std::size_t repeats, std::vector<resul
 
 /// Discriminator losses, reward stages and row weights, on as many rows as the shape has tokens.
 template <class T>
-void measure_rows(shape s, std::size_t repeats, std::vector<result>& out) {
+void measure_rows(shape s, const selection& chosen, std::vector<result>& out) {
     using namespace rlgaf;
     per_token<T> real({s.size(), 1}, false, 6, 1, 2), fake({s.size(), 1}, false, 7, -1, 2);
     std::vector<T> written(2 * s.size());
@@ -233,7 +242,7 @@ void measure_rows(shape s, std::size_t repeats, std::vector<result>& out) {
     rewards<T> reward;
     workspace work;
     const auto row = [&](const char* name, const char* kind, std::size_t bytes, auto&& before, auto&& f) {
-        out.push_back({name, "flat", kind, bytes, time_of(s, repeats, before, f)});
+        if (chosen.wants(name)) out.push_back({name, "flat", kind, bytes, time_of(s, chosen.repeats, before, f)});
     };
     const discriminator_terms<T> scores{.real = real.flat, .fake = fake.flat, .pairs = {own}};
     const auto adversary = [&](const char* name, const char* kind, const auto& kernel) {
@@ -270,9 +279,8 @@ void measure_rows(shape s, std::size_t repeats, std::vector<result>& out) {
     both.insert(both.end(), fake.flat.begin(), fake.flat.end());
     for (std::uint32_t i = 0; i < s.size(); ++i)
         pairs.push_back({.chosen = i, .rejected = i + static_cast<std::uint32_t>(s.size())});
-    row("reward_model", "exponential", 6 * sizeof(T) + 16, nothing, [&] {
-        keep(reward_model{}(reward_model_terms<T>{.score = both, .pairs = pairs}, work, std::span<T>(written)));
-    });
+    row("reward_model", "exponential", 6 * sizeof(T) + 16, nothing,
+        [&] { keep(reward_model{}(reward_model_terms<T>{.score = both, .pairs = pairs}, std::span<T>(written))); });
     row("aggregate", "other", 12, nothing, [&] { aggregate{}(fake.length, group, work, weight); });
     const shaping_terms<T> terms{.score = fake.flat, .log_prob = fake.view(), .truncated = truncated, .group = group};
     const auto begin = [&] {
@@ -315,8 +323,8 @@ struct summary {
 };
 
 int main(int argc, char** argv) {
-    std::string json, layout = "both", type = "both", only;
-    std::size_t repeats = 101;
+    std::string json, layout = "both", type = "both", rows_x_tokens;
+    selection chosen{.only = {}, .repeats = 101};
     CLI::App app(
         "ns a token of each kernel, one thread. memcpy: one that moves the bytes that the kernel reads and writes. "
         "LibTorch: forward and backward of the same formula, one thread, with the kernel's statistics of ratios "
@@ -326,9 +334,10 @@ int main(int argc, char** argv) {
     app.add_option("--json", json, "write results here");
     app.add_option("--layout", layout, "of token arrays")->check(CLI::IsMember({"packed", "padded", "both"}));
     app.add_option("--type", type, "of arrays")->check(CLI::IsMember({"float", "double", "both"}));
-    app.add_option("--shape", only, "rows x tokens (default: all three)")
+    app.add_option("--only", chosen.only, "kernels with this in their name");
+    app.add_option("--shape", rows_x_tokens, "rows x tokens (default: all three)")
         ->check(CLI::IsMember({"64x128", "64x1024", "8x32768"}));
-    app.add_option("--repeats", repeats, "runs of which the median is taken")->check(CLI::Range(1, 100000));
+    app.add_option("--repeats", chosen.repeats, "runs of which the median is taken")->check(CLI::Range(1, 100000));
     CLI11_PARSE(app, argc, argv);
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
     rlgaf::table table(
@@ -337,16 +346,16 @@ int main(int argc, char** argv) {
     std::optional<rlgaf::atomic_file> file;
     const auto measure = [&]<class T>(T, shape s, const char* type_name) {
         const std::string shape_name = fmt::format("{}x{}", s.rows, s.tokens);
-        if ((!only.empty() && only != shape_name) || (type != "both" && type != type_name)) return;
+        if ((!rows_x_tokens.empty() && rows_x_tokens != shape_name) || (type != "both" && type != type_name)) return;
         fmt::print(stderr, "{} {}\n", shape_name, type_name);
         std::vector<result> results;
-        if (layout != "padded") measure_tokens<T>(s, false, repeats, results);
-        if (layout != "packed") measure_tokens<T>(s, true, repeats, results);
-        measure_rows<T>(s, repeats, results);
+        if (layout != "padded") measure_tokens<T>(s, false, chosen, results);
+        if (layout != "packed") measure_tokens<T>(s, true, chosen, results);
+        measure_rows<T>(s, chosen, results);
         std::map<std::string, double> torch_ns;
         for (const result& r : results) {
-            const double copy = memcpy_ns(s, r.bytes, repeats);
-            if (!torch_ns.contains(r.name)) torch_ns[r.name] = torch_time(r.name, s, sizeof(T) == 8, repeats);
+            const double copy = memcpy_ns(s, r.bytes, chosen.repeats);
+            if (!torch_ns.contains(r.name)) torch_ns[r.name] = torch_time(r.name, s, sizeof(T) == 8, chosen.repeats);
             const double torch = torch_ns[r.name];
             const bool compared = torch > 0;
             table.row({r.name, r.kind, r.layout, shape_name, type_name, fmt::format("{:.2f}", r.ns),

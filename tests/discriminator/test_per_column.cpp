@@ -158,7 +158,7 @@ TEST_CASE("per_column passes weights on") {
     double expected = -std::log(2);
     for (std::size_t i = 0; i < 4; ++i) expected += real_weight[i / 2] * rlgaf::softplus(-real[i]) / 2;
     REQUIRE(gap(stats.loss, expected) < 1e-14);
-    REQUIRE(gap(d_real[3], -2 * rlgaf::sigmoid(-4) / 2) < 1e-15);
+    REQUIRE(gap(d_real[3], -2 * rlgaf::sigmoid(-4.0) / 2) < 1e-15);
     REQUIRE(gap(d_fake, {-0.25, -0.25}) < 1e-15);
 }
 

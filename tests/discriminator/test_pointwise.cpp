@@ -12,11 +12,11 @@ struct squares_and_lines {
                                                std::span<T> d_fake) const {
         return rlgaf::detail::pointwise_loss(
             terms, d_real, d_fake, "squares_and_lines",
-            [](double s) {
-                return score_term{s * s, 2 * s};
+            [](T s) {
+                return score_term<T>{s * s, 2 * s};
             },
-            [](double s) {
-                return score_term{3 * s, 3};
+            [](T s) {
+                return score_term<T>{3 * s, 3};
             });
     }
 };

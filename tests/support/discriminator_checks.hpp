@@ -20,6 +20,18 @@ struct score_result {
     std::vector<double> d_real, d_fake;
 };
 
+/// float is computed in float: a gap of 60 between scores is rounded by 32 of its epsilons before it is exponentiated, and
+/// a ratio is raised to the 100th power where f_gan's alpha is 0.99.
+inline void check_float(const score_result& narrow, const score_result& wide) {
+    constexpr double tolerance = 256 * std::numeric_limits<float>::epsilon();
+    double largest = 1;
+    for (const auto* x : {&wide.d_real, &wide.d_fake})
+        for (const double d : *x) largest = std::max(largest, std::abs(d));
+    REQUIRE(gap(narrow.stats.loss, wide.stats.loss) <= tolerance * (1 + std::abs(wide.stats.loss)));
+    REQUIRE(gap(narrow.d_real, wide.d_real) <= tolerance * largest);
+    REQUIRE(gap(narrow.d_fake, wide.d_fake) <= tolerance * largest);
+}
+
 /// Calls the loss, with scratch memory if it takes any.
 template <class Loss, class T>
 rlgaf::discriminator_loss_stats call_loss(const Loss& loss, const rlgaf::discriminator_terms<T>& terms,
@@ -122,10 +134,7 @@ void check_score_storage(const Loss& loss, const score_case& c, dice& d) {
     for (auto* x : {&rounded.real, &rounded.fake})
         for (double& v : *x) v = static_cast<double>(static_cast<float>(v));
     const score_result wide = run(loss, rounded), narrow = run<float>(loss, rounded);
-    REQUIRE(narrow.stats.loss == wide.stats.loss);
-    REQUIRE(gap(narrow.d_real, wide.d_real) < 1e-5);
-    for (std::size_t j = 0; j < fakes.size(); ++j)
-        REQUIRE(narrow.d_fake[j] == static_cast<double>(static_cast<float>(wide.d_fake[j])));
+    check_float(narrow, wide);
 
     double real = 0, fake = 0, above = 0;
     for (const double s : c.real) real += s / static_cast<double>(c.real.size());

@@ -84,12 +84,7 @@ void check_pointwise_sums(const Loss& loss, const weighted_scores& c) {
     weighted_scores rounded = c;
     for (auto* x : {&rounded.scores.real, &rounded.scores.fake})
         for (double& v : *x) v = static_cast<double>(static_cast<float>(v));
-    const score_result wide = run_weighted(loss, rounded), narrow = run_weighted<float>(loss, rounded);
-    REQUIRE(narrow.stats.loss == wide.stats.loss);
-    for (std::size_t i = 0; i < wide.d_real.size(); ++i)
-        REQUIRE(narrow.d_real[i] == static_cast<double>(static_cast<float>(wide.d_real[i])));
-    for (std::size_t j = 0; j < wide.d_fake.size(); ++j)
-        REQUIRE(narrow.d_fake[j] == static_cast<double>(static_cast<float>(wide.d_fake[j])));
+    check_float(run_weighted<float>(loss, rounded), run_weighted(loss, rounded));
 }
 
 template <class Loss>

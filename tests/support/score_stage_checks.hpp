@@ -38,7 +38,9 @@ void check_score_stage(const Stage& stage, const std::string& name) {
     for (std::size_t i = 0; i < 4; ++i)
         REQUIRE(gap(wide[i], (plain[3 * i] + plain[3 * i + 1] + plain[3 * i + 2]) / 3) < 1e-12);
     const std::vector<float> narrow(s.begin(), s.end()), narrow_e(e.begin(), e.end());
-    REQUIRE(gap(score_reward(stage, narrow, 1, narrow_e), plain) == 0);
+    const std::vector<double> in_float = score_reward(stage, narrow, 1, narrow_e);
+    for (std::size_t i = 0; i < plain.size(); ++i)
+        REQUIRE(gap(in_float[i], plain[i]) < 2e-6 * (1 + std::abs(plain[i])));
 
     for (std::vector<double>* x : {&s, &e}) {
         if (x->empty()) continue;

@@ -1,83 +1,44 @@
 #pragma once
 #include <cmath>
+#include <concepts>
 #include <limits>
 #include <span>
 
-#include "rlgaf/core/exponential.hpp"
+#include "rlgaf/core/logistic.hpp"
 
-/// Scalar functions that neither overflow nor cancel. All take and return `double`, natural logarithms. Those of the
-/// logistic family and logarithm have no branches and call nothing: compilers turn loops over them into vector code.
+/// Scalar functions that neither overflow nor cancel, in natural logarithms.
 namespace rlgaf::inline RLGAF_ABI {
 
 namespace detail {
-
-/// exp(-|x|), 0 beyond 708.
-RLGAF_INLINE double exponential_decay(double x) noexcept {
-    const double size = std::abs(x);
-    return choose(size > 708, 0.0, split_held(choose(size > 708, -708.0, -size)).joined());
+/// log(x) within 2 epsilon, of a normal positive number; of others it has no meaning.
+template <class T>
+RLGAF_INLINE T log_of_normal(T x) noexcept {
+    using bits_of = std::make_unsigned_t<lane_int<T>>;
+    using limits = std::numeric_limits<T>;
+    constexpr int mantissa = limits::digits - 1;
+    constexpr bits_of bias = limits::max_exponent - 1, one = bits_of{1} << mantissa;
+    constexpr bits_of root_half = __builtin_bit_cast(bits_of, T(0.70710678118654752));
+    constexpr T offset = T{1} / limits::epsilon();  // 2^mantissa: n, moved up by the bias, becomes a number by its bits
+    const auto bits = __builtin_bit_cast(bits_of, x);  // x = 2^n m, sqrt(1/2) <= m < sqrt(2)
+    const bits_of power = (bits - root_half + bias * one) >> mantissa;
+    const T n = __builtin_bit_cast(T, static_cast<bits_of>(power | __builtin_bit_cast(bits_of, offset))) -
+                (offset + static_cast<T>(bias));
+    const T m = __builtin_bit_cast(T, static_cast<bits_of>(bits - ((power - bias) << mantissa)));
+    const T z = (m - 1) / (m + 1);
+    constexpr T log_2_high = sizeof(T) == 4 ? T(0x1.62e4p-1) : T(0x1.62e42fefa3800p-1);
+    constexpr T log_2_low = sizeof(T) == 4 ? T(0x1.7f7d1cp-20) : T(0x1.ef35793c76730p-45);
+    return n * log_2_high + (2 * z + (twice_artanh_rest(z) + n * log_2_low));
 }
-
-/// log(1 + e) for e in [0, 1], relative error at most 2 epsilon: log(c) + 2 artanh(z), 1 + e = c (1 + z) / (1 - z), with
-/// c = 1 or 1.5 so that |z| <= 1/7.
-RLGAF_INLINE double log1p_of_share(double e) noexcept {
-    const double above = choose(e > 0.25, 0.5, 0.0), z = (e - above) / (e + above + 2), square = z * z;
-    const double fourth = square * square;
-    double odd = 1.0 / 17, even = 1.0 / 15;
-    odd = odd * fourth + 1.0 / 13, even = even * fourth + 1.0 / 11;
-    odd = odd * fourth + 1.0 / 9, even = even * fourth + 1.0 / 7;
-    odd = odd * fourth + 1.0 / 5, even = even * fourth + 1.0 / 3;
-    return choose(e > 0.25, 0.40546510810816438, 0.0) + (2 * z + 2 * z * (square * (odd * square + even)));
-}
-
 }  // namespace detail
 
-/// 1 / (1 + exp(-x)), exact to rounding for both signs.
-RLGAF_INLINE double sigmoid(double x) noexcept {
-    const double e = detail::exponential_decay(x);
-    return detail::choose(x < 0, e, 1.0) / (1.0 + e);
-}
-
-/// log(1 + exp(x)); its derivative is sigmoid(x).
-RLGAF_INLINE double softplus(double x) noexcept {
-    return detail::choose(x < 0, 0.0, x) + detail::log1p_of_share(detail::exponential_decay(x));
-}
-
-/// softplus(x), sigmoid(x) and sigmoid(-x) for the price of one exponential and two divisions.
-struct softplus_pair {
-    double value, slope;
-    double rest;  ///< 1 - slope without cancellation
-};
-RLGAF_INLINE softplus_pair softplus_and_slope(double x) noexcept {
-    const double e = detail::exponential_decay(x), large = 1 / (1 + e), small = e * large;
-    return {detail::choose(x < 0, 0.0, x) + detail::log1p_of_share(e), detail::choose(x < 0, small, large),
-            detail::choose(x < 0, large, small)};
-}
-
-/// log(sigmoid(x)) = -softplus(-x); its derivative is sigmoid(-x).
-RLGAF_INLINE double log_sigmoid(double x) noexcept { return -softplus(-x); }
-
-/// log(x) within 2 epsilon. No branches, no calls. Below the smallest normal number, 2.2e-308, it is that one's, at 0
-/// -infinity; of what is negative it is NaN.
-RLGAF_INLINE double logarithm(double x) noexcept {
-    constexpr double infinity = std::numeric_limits<double>::infinity(), smallest = 0x1p-1022;
-    constexpr std::uint64_t root_half = 0x3fe6a09e667f3bcd, one = std::uint64_t{1} << 52;
-    const double held = detail::held_within(x, smallest, std::numeric_limits<double>::max());
-    // x = 2^n m, sqrt(1/2) <= m < sqrt(2); n, moved up by 1023, becomes a double by its bits
-    const auto bits = __builtin_bit_cast(std::uint64_t, held);
-    const std::uint64_t power = (bits - root_half + 1023 * one) >> 52;
-    const double n = __builtin_bit_cast(double, power | 0x4330000000000000) - (0x1p52 + 1023);
-    const double m = __builtin_bit_cast(double, bits - ((power - 1023) << 52));
-    const double z = (m - 1) / (m + 1), square = z * z;  // log m = 2 artanh(z), |z| < 0.172
-    const double fourth = square * square;
-    double odd = 1.0 / 21, even = 1.0 / 19;
-    odd = odd * fourth + 1.0 / 17, even = even * fourth + 1.0 / 15;
-    odd = odd * fourth + 1.0 / 13, even = even * fourth + 1.0 / 11;
-    odd = odd * fourth + 1.0 / 9, even = even * fourth + 1.0 / 7;
-    odd = odd * fourth + 1.0 / 5, even = even * fourth + 1.0 / 3;
-    const double rest = 2 * z * (square * (odd * square + even)) + n * 0x1.ef35793c76730p-45;
-    const double log = n * 0x1.62e42fefa3800p-1 + (2 * z + rest);
-    const double positive = detail::choose(x == infinity, infinity, log);
-    return detail::choose(x > 0, positive, detail::choose(x == 0, -infinity, std::numeric_limits<double>::quiet_NaN()));
+/// log(x) within 2 epsilon. No branches, no calls. Below the smallest normal number it is that one's, at 0 -infinity; of
+/// what is negative it is NaN.
+template <std::floating_point T>
+RLGAF_INLINE T logarithm(T x) noexcept {
+    using limits = std::numeric_limits<T>;
+    const T log = detail::log_of_normal(detail::held_within(x, limits::min(), limits::max()));
+    const T positive = detail::choose(x == limits::infinity(), limits::infinity(), log);
+    return detail::choose(x > 0, positive, detail::choose(x == 0, -limits::infinity(), limits::quiet_NaN()));
 }
 
 /// exp(x) - 1 - x without cancellation near 0; never negative.

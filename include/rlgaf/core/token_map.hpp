@@ -1,47 +1,13 @@
 #pragma once
-#include <cstdint>
-#include <type_traits>
 #include <utility>
 
+#include "rlgaf/core/blocks.hpp"
 #include "rlgaf/core/exponential.hpp"
 #include "rlgaf/core/ragged_view.hpp"
 
 /// Elementwise work on ragged arrays. It goes in blocks of a row that stay in the first-level cache, in the storage type
 /// and without branches, so that compilers turn it into vector code; sums are taken in double.
 namespace rlgaf::inline RLGAF_ABI::detail {
-
-inline constexpr std::size_t block_tokens = 128;
-
-/// f(first, n) for the blocks of a row. Full ones get n as a constant: g++ -O2 makes vector code of no other loop.
-template <class F>
-RLGAF_INLINE void for_each_block(std::size_t length, F&& f) {
-    std::size_t first = 0;
-    for (; length - first >= block_tokens; first += block_tokens) f(first, block_tokens);
-    if (first < length) f(first, length - first);
-}
-
-/// A sum in double, in lanes that do not wait for each other.
-class lane_sum {
-public:
-    template <class T>
-    void add(const T* x, std::size_t n) noexcept {
-        double lane[lanes] = {};  // apart from lane_, which x might alias
-        const std::size_t whole = n - n % lanes;
-        for (std::size_t i = 0; i < whole; i += lanes)
-            for (std::size_t k = 0; k < lanes; ++k) lane[k] += static_cast<double>(x[i + k]);
-        for (std::size_t k = 0; k < lanes; ++k) lane_[k] += lane[k];
-        for (std::size_t i = whole; i < n; ++i) lane_[i - whole] += static_cast<double>(x[i]);
-    }
-    double total() const noexcept {
-        double sum = 0;
-        for (const double v : lane_) sum += v;
-        return sum;
-    }
-
-private:
-    static constexpr std::size_t lanes = 16;
-    double lane_[lanes] = {};
-};
 
 /// What the formula of map_tokens gives for a token.
 template <std::size_t Sums, class T>
@@ -55,10 +21,21 @@ struct token_sums {
     double tokens = 0;  ///< unmasked ones
 };
 
-inline std::size_t count_included(const std::uint8_t* mask, std::size_t n) noexcept {
-    std::size_t included = 0;
-    for (std::size_t i = 0; i < n; ++i) included += mask[i] != 0;
-    return included;
+/// What is masked becomes 0.
+template <class T>
+RLGAF_INLINE void copy_included(T* __restrict to, const T* from, const std::uint8_t* mask, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) to[i] = mask[i] != 0 ? from[i] : T{0};
+}
+
+/// value[s][i] = formula(w, x[i]...).sum[s], and .out behind the sums. `value` is in no other array.
+template <std::size_t Sums, class T, class Formula, class... X>
+RLGAF_INLINE void apply_formula(T (*__restrict value)[block_tokens], std::size_t n, T w, Formula& formula,
+                                const X*... x) {
+    for (std::size_t i = 0; i < n; ++i) {
+        const token_term<Sums, T> t = formula(w, x[i]...);
+        value[Sums][i] = t.out;
+        for (std::size_t s = 0; s < Sums; ++s) value[s][i] = t.sum[s];
+    }
 }
 
 /// out += formula(w, x...).out for every unmasked token, w: the row's weight, x: its elements of `in`. Masked slots of
@@ -71,7 +48,7 @@ RLGAF_FLATTEN token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_
     token_sums<Sums> result;
     lane_sum total[Sums];
     T copy[inputs][block_tokens], taken[block_tokens];
-    T value[Sums + 1][block_tokens];  // with the gradient: in one piece clang checks it once against each input
+    T value[Sums + 1][block_tokens];
     T* const term = value[Sums];
     const auto each = [&]<std::size_t... K>(std::index_sequence<K...>) {
         for (std::size_t b = 0; b < out.rows(); ++b) {
@@ -82,19 +59,11 @@ RLGAF_FLATTEN token_sums<Sums> map_tokens(const ragged_view<T>& out, const mask_
             for_each_block(out_row.size(), [&](const std::size_t first, const std::size_t n) {
                 const T* x[inputs] = {row[K] + first...};
                 T* const o = out_row.data() + first;
-                if (mask_row) {  // what is masked becomes a harmless number
-                    for (std::size_t i = 0; i < n; ++i) {
-                        const bool included = mask_row[first + i] != 0;
-                        taken[i] = included ? T{1} : T{0};
-                        ((copy[K][i] = included ? x[K][i] : T{0}), ...);
-                    }
-                    ((x[K] = copy[K]), ...);
+                if (mask_row) {
+                    for (std::size_t i = 0; i < n; ++i) taken[i] = mask_row[first + i] != 0 ? T{1} : T{0};
+                    ((copy_included(copy[K], x[K], mask_row + first, n), x[K] = copy[K]), ...);
                 }
-                for (std::size_t i = 0; i < n; ++i) {
-                    const token_term<Sums, T> t = formula(w, x[K][i]...);
-                    term[i] = t.out;
-                    for (std::size_t s = 0; s < Sums; ++s) value[s][i] = t.sum[s];
-                }
+                apply_formula<Sums>(value, n, w, formula, x[K]...);
                 if (mask_row) {
                     for (std::size_t s = 0; s < Sums; ++s)
                         for (std::size_t i = 0; i < n; ++i) value[s][i] *= taken[i];

@@ -21,36 +21,46 @@ inline void check_tie_options(tie_objective objective, double tie, double reward
 }
 
 /// What a formula gives for one pair.
+template <class T>
 struct matched_slopes {
-    double loss, real, fake;  ///< and its derivatives by the two scores
+    T loss, real, fake;  ///< and its derivatives by the two scores
 };
 /// Of a loss of the gap alone.
-RLGAF_INLINE matched_slopes of_gap(double loss, double slope) noexcept { return {loss, slope, -slope}; }
+template <class T>
+RLGAF_INLINE matched_slopes<T> of_gap(T loss, T slope) noexcept {
+    return {loss, slope, -slope};
+}
 
-/// Sum of formula(score of the demonstration, score of the sample).loss over samples; adds the slopes times `weight`.
+/// Sum of formula(score of the demonstration, score of the sample).loss over samples; adds the slopes times `share`.
 template <class T, class Formula>
 RLGAF_FLATTEN double sum_pairs(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
-                               double weight, Formula&& formula) {
+                               double share, Formula&& formula) {
     const std::size_t samples = terms.fake.size();
     lane_sum total;
-    T copy[block_tokens], slope[block_tokens];
-    double loss[block_tokens];
+    const T weight = static_cast<T>(share);
+    T copy[block_tokens];
+    struct {  // in one piece: clang compares each input with it once
+        T loss[block_tokens], real[block_tokens], fake[block_tokens];
+    } out;
     for_each_block(samples, [&](const std::size_t first, const std::size_t n) {
         const std::uint32_t* const real_of = terms.pairs.real_of_fake.data() + first;
         const T* const real = matched_scores(terms.real.data(), real_of, n, copy);
         const T* const fake = terms.fake.data() + first;
         T* const d = d_fake.data() + first;
         for (std::size_t j = 0; j < n; ++j) {
-            const matched_slopes pair = formula(static_cast<double>(real[j]), static_cast<double>(fake[j]));
-            loss[j] = pair.loss;
-            slope[j] = static_cast<T>(weight * pair.real);
-            d[j] += static_cast<T>(weight * pair.fake);
+            const matched_slopes<T> pair = formula(real[j], fake[j]);
+            out.loss[j] = pair.loss;
+            out.real[j] = weight * pair.real;
+            out.fake[j] = weight * pair.fake;
         }
-        total.add(loss, n);
-        if (real != copy)
-            for (std::size_t j = 0; j < n; ++j) d_real[real_of[0] + j] += slope[j];
-        else
-            for (std::size_t j = 0; j < n; ++j) d_real[real_of[j]] += slope[j];
+        total.add(out.loss, n);
+        for (std::size_t j = 0; j < n; ++j) d[j] += out.fake[j];
+        if (real != copy) {
+            T* const e = d_real.data() + real_of[0];
+            for (std::size_t j = 0; j < n; ++j) e[j] += out.real[j];
+        } else {
+            for (std::size_t j = 0; j < n; ++j) d_real[real_of[j]] += out.real[j];
+        }
     });
     return total.total();
 }

@@ -8,8 +8,9 @@
 namespace rlgaf::inline RLGAF_ABI::detail {
 
 /// What the formula of a pointwise loss gives for a score.
+template <class T>
 struct score_term {
-    double value, slope;
+    T value, slope;
 };
 
 /// Sum of w_i formula(score_i).value; d_score += w_i formula(score_i).slope. `formula` is arithmetic and comparisons
@@ -17,25 +18,26 @@ struct score_term {
 template <class T, class Formula>
 RLGAF_FLATTEN double score_side(std::span<const T> score, std::span<const double> weight, std::span<T> d_score,
                                 Formula formula) {
-    double loss[block_tokens], equal[block_tokens];
+    T loss[block_tokens], w[block_tokens];
     if (weight.empty())
-        for (double& w : equal) w = 1 / static_cast<double>(score.size());
+        for (T& each : w) each = static_cast<T>(1 / static_cast<double>(score.size()));
     lane_sum total;
     for_each_block(score.size(), [&](const std::size_t first, const std::size_t n) {
         const T* const x = score.data() + first;
-        const double* const w = weight.empty() ? equal : weight.data() + first;
         T* const d = d_score.data() + first;
+        if (!weight.empty())
+            for (std::size_t i = 0; i < n; ++i) w[i] = static_cast<T>(weight[first + i]);
         for (std::size_t i = 0; i < n; ++i) {
-            const auto term = formula(static_cast<double>(x[i]));
+            const auto term = formula(x[i]);
             loss[i] = w[i] * term.value;
-            d[i] += static_cast<T>(w[i] * term.slope);
+            d[i] += w[i] * term.slope;
         }
         total.add(loss, n);
     });
     return total.total();
 }
 
-/// A whole pointwise loss: `real` and `fake` map a double to a score_term.
+/// A whole pointwise loss: `real` and `fake` map a T to a score_term<T>.
 template <class T, class Real, class Fake>
 discriminator_loss_stats pointwise_loss(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
                                         const char* function, Real real, Fake fake) {

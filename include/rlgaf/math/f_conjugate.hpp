@@ -18,99 +18,111 @@ enum class divergence {
            ///< f*(g) = (u^a - 1) / a, u = max(0, 1 + (a - 1) g)^(1 / (a - 1))
 };
 
+template <class T>
 struct f_term {
-    double value;
-    double slope;  ///< by the score
+    T value;
+    T slope;  ///< by the score
 };
 
 namespace detail {
 
 /// tanh, and its slope without cancellation.
-RLGAF_INLINE f_term hyperbolic_tangent(double s) noexcept {
-    const double size = 2 * std::abs(s);
-    const auto e = split_held(choose(size > 708, -708.0, -size));
-    const double decay = choose(size > 708, 0.0, e.joined()), share = 1 / (1 + decay);
+template <class T>
+RLGAF_INLINE f_term<T> hyperbolic_tangent(T s) noexcept {
+    constexpr T limit = sizeof(T) == 4 ? T(87) : T(708);
+    const T size = 2 * std::abs(s);
+    const auto e = split_held(choose(size > limit, -limit, -size));
+    const T decay = choose(size > limit, T{0}, e.joined()), share = 1 / (1 + decay);
     return {std::copysign(e.minus_1() * share, s), 4 * decay * share * share};
 }
 
 /// The logarithm of the ratio that a score of divergence::alpha claims, not held within any limits: from softplus(-s)
 /// where a < 1, from s where a > 1.
-RLGAF_INLINE double alpha_log_ratio_below(double a, double softplus_of_minus_s) noexcept {
+template <class T>
+RLGAF_INLINE T alpha_log_ratio_below(T a, T softplus_of_minus_s) noexcept {
     return logarithm((1 - a) * softplus_of_minus_s) / (a - 1);
 }
-RLGAF_INLINE double alpha_log_ratio_above(double a, double s) noexcept {
-    const double share = 1 + (a - 1) * s;
-    return logarithm(choose(share < 0, 0.0, share)) / (a - 1);
+template <class T>
+RLGAF_INLINE T alpha_log_ratio_above(T a, T s) noexcept {
+    const T share = 1 + (a - 1) * s;
+    return logarithm(choose(share < 0, T{0}, share)) / (a - 1);
 }
 
 /// f*(g(s)) of divergence::alpha from the logarithm of the ratio and g'(s).
-RLGAF_INLINE f_term alpha_conjugate(double a, double log_u, double slope) noexcept {
-    const double held = held_within(log_u, -log_ratio_limit, log_ratio_limit);
-    return {(exponential(a * held) - 1) / a, choose(held != log_u && log_u == log_u, 0.0, exponential(held) * slope)};
+template <class T>
+RLGAF_INLINE f_term<T> alpha_conjugate(T a, T log_u, T slope) noexcept {
+    constexpr T limit = static_cast<T>(log_ratio_limit);
+    const T held = held_within(log_u, -limit, limit);
+    return {exponential_minus_1(a * held) / a,
+            choose(held != log_u && log_u == log_u, T{0}, exponential(held) * slope)};
 }
 
 /// exp(sign s), constant beyond |s| = log_ratio_limit; and exp(sign s) - 1.
+template <class T>
 struct held_exponential {
-    double value, minus_1;
-    double slope;  ///< of both by s
+    T value, minus_1;
+    T slope;  ///< of both by s
 };
-RLGAF_INLINE held_exponential exponential_within(double s, double sign, double shift = 0) noexcept {
-    const double held = held_within(s, -log_ratio_limit, log_ratio_limit), x = sign * held - shift;
-    const double value = exponential(x);
-    return {value, exponential_minus_1(x), choose(held != s && s == s, 0.0, sign * value)};
+template <class T>
+RLGAF_INLINE held_exponential<T> exponential_within(T s, T sign, T shift = 0) noexcept {
+    constexpr T limit = static_cast<T>(log_ratio_limit);
+    const T held = held_within(s, -limit, limit), x = sign * held - shift;
+    const T value = exponential(x);
+    return {value, exponential_minus_1(x), choose(held != s && s == s, T{0}, sign * value)};
 }
 
 }  // namespace detail
 
 /// Calls f(activation, conjugate): two formulas that map a score to the f_term of g(s) and of f*(g(s)), without
-/// branches. `a` is divergence::alpha's.
-template <class F>
-decltype(auto) with_f_divergence(divergence kind, double a, F&& f) {
-    constexpr auto identity = [](double s) { return f_term{s, 1}; };
+/// branches. `alpha` is divergence::alpha's.
+template <class T, class F>
+decltype(auto) with_f_divergence(divergence kind, double alpha, F&& f) {
+    constexpr auto identity = [](T s) { return f_term<T>{s, 1}; };
     switch (kind) {
         case divergence::kl:
-            return f(identity, [](double s) {
-                const detail::held_exponential e = detail::exponential_within(s, 1, 1);
-                return f_term{e.value, e.slope};
+            return f(identity, [](T s) {
+                const auto e = detail::exponential_within<T>(s, 1, 1);
+                return f_term<T>{e.value, e.slope};
             });
         case divergence::reverse_kl:
             return f(
-                [](double s) {
-                    const detail::held_exponential e = detail::exponential_within(s, -1);
-                    return f_term{-e.value, -e.slope};
+                [](T s) {
+                    const auto e = detail::exponential_within<T>(s, -1);
+                    return f_term<T>{-e.value, -e.slope};
                 },
-                [](double s) {
-                    return f_term{s - 1, 1};
+                [](T s) {
+                    return f_term<T>{s - 1, 1};
                 });
         case divergence::pearson:
-            return f(identity, [](double s) { return f_term{s * s / 4 + s, s / 2 + 1}; });
+            return f(identity, [](T s) { return f_term<T>{s * s / 4 + s, s / 2 + 1}; });
         case divergence::squared_hellinger: {
-            const auto by = [](double sign) {
-                return [sign](double s) {
-                    const detail::held_exponential e = detail::exponential_within(s, sign);
-                    return f_term{sign * e.minus_1, sign * e.slope};
+            const auto by = [](int sign) {
+                return [to = static_cast<T>(sign)](T s) {
+                    const auto e = detail::exponential_within(s, to);
+                    return f_term<T>{to * e.minus_1, to * e.slope};
                 };
             };
             return f(by(-1), by(1));
         }
         case divergence::total_variation: {
-            constexpr auto half = [](double s) {
-                const f_term t = detail::hyperbolic_tangent(s);
-                return f_term{t.value / 2, t.slope / 2};
+            constexpr auto half = [](T s) {
+                const auto t = detail::hyperbolic_tangent(s);
+                return f_term<T>{t.value / 2, t.slope / 2};
             };
             return f(half, half);
         }
         case divergence::alpha: {
-            if (a > 1)
+            const T a = static_cast<T>(alpha);
+            if (alpha > 1)
                 return f(identity,
-                         [a](double s) { return detail::alpha_conjugate(a, detail::alpha_log_ratio_above(a, s), 1); });
+                         [a](T s) { return detail::alpha_conjugate(a, detail::alpha_log_ratio_above(a, s), T{1}); });
             return f(
-                [a](double s) {
-                    const softplus_pair at = softplus_and_slope(-s);
-                    return f_term{1 / (1 - a) - at.value, at.slope};
+                [a](T s) {
+                    const auto at = softplus_and_slope(-s);
+                    return f_term<T>{1 / (1 - a) - at.value, at.slope};
                 },
-                [a](double s) {
-                    const softplus_pair at = softplus_and_slope(-s);
+                [a](T s) {
+                    const auto at = softplus_and_slope(-s);
                     return detail::alpha_conjugate(a, detail::alpha_log_ratio_below(a, at.value), at.slope);
                 });
         }
@@ -118,14 +130,13 @@ decltype(auto) with_f_divergence(divergence kind, double a, F&& f) {
         case divergence::gan:
             break;
     }
-    const auto logistic = [](double sign, double shift) {
-        return [=](double s) {
-            const softplus_pair at = softplus_and_slope(sign * s);
-            return f_term{sign * (at.value - shift), at.slope};
+    const auto logistic = [shift = static_cast<T>(kind == divergence::gan ? 0 : std::log(2.0))](int sign) {
+        return [shift, to = static_cast<T>(sign)](T s) {
+            const auto at = softplus_and_slope(to * s);
+            return f_term<T>{to * (at.value - shift), at.slope};
         };
     };
-    const double shift = kind == divergence::gan ? 0 : std::log(2.0);
-    return f(logistic(-1, shift), logistic(1, shift));
+    return f(logistic(-1), logistic(1));
 }
 
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -18,12 +18,12 @@ struct f_divergence {
     }
 
     /// g(s): the policy's reward that does not saturate.
-    f_term activation(double s) const {
-        return with_f_divergence(kind, alpha, [s](auto&& g, auto&&) { return g(s); });
+    f_term<double> activation(double s) const {
+        return with_f_divergence<double>(kind, alpha, [s](auto&& g, auto&&) { return g(s); });
     }
     /// f*(g(s)): what the policy is paid in the original game.
-    f_term conjugate(double s) const {
-        return with_f_divergence(kind, alpha, [s](auto&&, auto&& c) { return c(s); });
+    f_term<double> conjugate(double s) const {
+        return with_f_divergence<double>(kind, alpha, [s](auto&&, auto&& c) { return c(s); });
     }
     /// u = f*'(g(s)), what the score claims; never negative. total_variation knows no ratio: 1.
     double ratio(double s) const {

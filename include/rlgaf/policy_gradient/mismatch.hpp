@@ -35,8 +35,11 @@ sampling_mismatch measure_ratios(const ragged_view<const T>& old_log_prob,
     lane_int<T> farthest = 0, most = 0, least = ordered_bits(std::numeric_limits<T>::infinity());
     sampling_mismatch m;
     double chi2 = 0, perplexity = 0, behaviour_perplexity = 0, difference = 0, perplexity_ratio = 0, k1 = 0;
-    T p[block_tokens], q[block_tokens], ratio[block_tokens];
-    T size[block_tokens], square[block_tokens], square_minus_1[block_tokens], excess[block_tokens];
+    T p[block_tokens], q[block_tokens];
+    struct {  // in one piece: clang compares each input with it once
+        T ratio[block_tokens], size[block_tokens], square[block_tokens];
+        T square_minus_1[block_tokens], excess[block_tokens];
+    } out;
     for (std::size_t b = 0; b < old_log_prob.rows(); ++b) {
         const auto old_row = old_log_prob.row(b), behaviour_row = behaviour_log_prob.row(b);
         const std::uint8_t* const in = mask.empty() ? nullptr : mask.data(b);
@@ -49,19 +52,21 @@ sampling_mismatch measure_ratios(const ragged_view<const T>& old_log_prob,
                 n = pack_included(x, in + first, all, p), pack_included(y, in + first, all, q);
                 x = p, y = q;
             }
+            lane_int<T> low = least, high = most, far = farthest;
             for (std::size_t i = 0; i < n; ++i) {
-                const T d = x[i] - y[i], held = held_within(d, -limit, limit);
+                const T d = x[i] - y[i], held = held_within(d, -limit, limit), size = std::abs(d);
                 const exponential_pair<T> e = exponential_and_excess(held);
-                ratio[i] = e.value, excess[i] = e.minus_1_minus_x, size[i] = std::abs(d);
                 const T minus_1 = held + e.minus_1_minus_x;
-                square[i] = e.value * e.value, square_minus_1[i] = minus_1 * (minus_1 + 2);
-                const lane_int<T> r = ordered_bits(ratio[i]), s = ordered_bits(size[i]);
-                most = r > most ? r : most, least = r < least ? r : least, farthest = s > farthest ? s : farthest;
+                out.ratio[i] = e.value, out.excess[i] = e.minus_1_minus_x, out.size[i] = size;
+                out.square[i] = e.value * e.value, out.square_minus_1[i] = minus_1 * (minus_1 + 2);
+                const lane_int<T> r = ordered_bits(e.value), s = ordered_bits(size);
+                high = r > high ? r : high, low = r < low ? r : low, far = s > far ? s : far;
             }
-            old_sum.add(x, n), behaviour_sum.add(y, n), size_sum.add(size, n);
-            ratio_sum.add(ratio, n), square_sum.add(square, n), chi2_sum.add(square_minus_1, n),
-                excess_sum.add(excess, n);
-            each_block(b, first, all, ratio);
+            least = low, most = high, farthest = far;
+            old_sum.add(x, n), behaviour_sum.add(y, n), size_sum.add(out.size, n);
+            ratio_sum.add(out.ratio, n), square_sum.add(out.square, n), chi2_sum.add(out.square_minus_1, n),
+                excess_sum.add(out.excess, n);
+            each_block(b, first, all, out.ratio);
             tokens += n;
         });
         if (tokens == 0) continue;

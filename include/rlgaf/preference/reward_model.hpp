@@ -20,7 +20,7 @@ struct reward_model_terms {
 ///          +(sigmoid(-gap) - e) + 2 centering (s_c + s_r), by the pair's share of the weight.
 /// Units:   nats. Scores are fixed only up to a constant a prompt unless centering is on.
 /// Degenerate: no pairs, or all of weight 0: loss 0, no gradient. Any gap is fine (OpenRLHF's LogExpLoss overflows).
-/// Errors:  shape_error; option_error; numeric_error for a weight. No allocation once `work` has grown.
+/// Errors:  shape_error; option_error; numeric_error for a weight. No allocation.
 /// Source:  Ouyang et al. 2022, arXiv 2203.02155, equation 1; margin: Touvron et al. 2023, arXiv 2307.09288; centering:
 ///          Eisenstein et al. 2023, arXiv 2312.09244; label_smoothing: Wang et al. 2024, arXiv 2401.06080.
 struct reward_model {
@@ -38,48 +38,55 @@ struct reward_model {
     }
 
     template <class T>
-    preference_stats operator()(const reward_model_terms<T>& terms, workspace& work, std::span<T> d_score) const {
+    preference_stats operator()(const reward_model_terms<T>& terms, std::span<T> d_score) const {
         check();
-        const std::size_t rows = terms.score.size();
-        detail::check_size(d_score.size(), rows, "reward_model", "d_score");
+        detail::check_size(d_score.size(), terms.score.size(), "reward_model", "d_score");
         if (!terms.margin.empty())
             detail::check_size(terms.margin.size(), terms.pairs.size(), "reward_model", "terms.margin");
-        const double total = detail::check_pairs(terms.pairs, rows, "reward_model");
-        if (total == 0) return {};
+        const double total = detail::check_pairs(terms.pairs, terms.score.size(), "reward_model");
+        return total == 0 ? preference_stats{} : sum(terms, 1 / total, d_score);
+    }
 
-        preference_stats stats;
-        work.a.assign(rows, 0.0);
-        const double shift = margin, flipped = label_smoothing, pull = centering;
-        double share[detail::block_tokens], c[detail::block_tokens], r[detail::block_tokens], x[detail::block_tokens];
+private:
+    template <class T>
+    RLGAF_FLATTEN preference_stats sum(const reward_model_terms<T>& terms, double scale, std::span<T> d_score) const {
+        const T flipped = static_cast<T>(label_smoothing), pull = static_cast<T>(centering);
+        struct {  // in one piece: clang compares each input with it once
+            T chosen[detail::block_tokens], rejected[detail::block_tokens], margin[detail::block_tokens];
+            T share[detail::block_tokens], loss[detail::block_tokens], won[detail::block_tokens];
+            T up[detail::block_tokens], down[detail::block_tokens];
+        } x;
         detail::lane_sum loss, chosen, rejected, ahead;
         detail::for_each_block(terms.pairs.size(), [&](const std::size_t first, const std::size_t n) {
             const preference_pair* const pair = terms.pairs.data() + first;
             for (std::size_t p = 0; p < n; ++p) {  // what takes no part becomes two harmless numbers
                 const bool counts = pair[p].weight != 0;
-                share[p] = pair[p].weight / total;
-                c[p] = counts ? static_cast<double>(terms.score[pair[p].chosen]) : 0;
-                r[p] = counts ? static_cast<double>(terms.score[pair[p].rejected]) : 0;
-                x[p] = shift + (counts && !terms.margin.empty() ? terms.margin[first + p] : 0);
+                x.share[p] = static_cast<T>(pair[p].weight * scale);
+                x.chosen[p] = detail::choose(counts, terms.score[pair[p].chosen], T{0});
+                x.rejected[p] = detail::choose(counts, terms.score[pair[p].rejected], T{0});
+                x.margin[p] = static_cast<T>(margin);
             }
-            double won[detail::block_tokens];
+            if (!terms.margin.empty())
+                for (std::size_t p = 0; p < n; ++p)
+                    x.margin[p] += pair[p].weight != 0 ? static_cast<T>(terms.margin[first + p]) : T{0};
             for (std::size_t p = 0; p < n; ++p) {
-                const double both = c[p] + r[p], gap = c[p] - r[p] - x[p], w = share[p];
-                const softplus_pair lost = softplus_and_slope(-gap);  // softplus(gap) = softplus(-gap) + gap
-                won[p] = w * (detail::choose(c[p] > r[p], 1.0, 0.0) - detail::choose(c[p] < r[p], 1.0, 0.0));
-                x[p] = w * (lost.value + flipped * gap + pull * both * both);
-                share[p] = w * (lost.slope - flipped);
-                c[p] *= w, r[p] *= w;
+                const T c = x.chosen[p], r = x.rejected[p], w = x.share[p], gap = c - r - x.margin[p];
+                const auto lost = softplus_and_slope(-gap);  // softplus(gap) = softplus(-gap) + gap
+                const T push = w * (lost.slope - flipped), centre = 2 * w * pull * (c + r);
+                x.loss[p] = w * (lost.value + flipped * gap + pull * (c + r) * (c + r));
+                x.won[p] = w * (detail::choose(c > r, T{1}, T{0}) - detail::choose(c < r, T{1}, T{0}));
+                x.up[p] = centre - push, x.down[p] = centre + push;
+                x.chosen[p] = w * c, x.rejected[p] = w * r;
             }
-            loss.add(x, n), chosen.add(c, n), rejected.add(r, n), ahead.add(won, n);
+            loss.add(x.loss, n), ahead.add(x.won, n), chosen.add(x.chosen, n), rejected.add(x.rejected, n);
             for (std::size_t p = 0; p < n; ++p) {
-                const double centre = 2 * pull * (c[p] + r[p]);
-                work.a[pair[p].chosen] += centre - share[p];
-                work.a[pair[p].rejected] += centre + share[p];
+                d_score[pair[p].chosen] += x.up[p];
+                d_score[pair[p].rejected] += x.down[p];
             }
         });
+        preference_stats stats;
         stats.loss = loss.total(), stats.chosen = chosen.total(), stats.rejected = rejected.total();
         stats.accuracy = 0.5 * (1 + ahead.total()), stats.margin = stats.chosen - stats.rejected;
-        for (std::size_t i = 0; i < rows; ++i) d_score[i] += static_cast<T>(work.a[i]);
         return stats;
     }
 };

@@ -18,7 +18,7 @@ struct tanh_reward {
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         detail::check_scores(terms, out, "tanh_reward");
         detail::add_score_reward(
-            out, terms.width, [](double s) { return 2 * sigmoid(2 * s) - 1; }, terms.score);
+            out, terms.width, [](T s) { return 2 * sigmoid(2 * s) - 1; }, terms.score);
     }
 };
 
@@ -40,7 +40,7 @@ struct least_squares_reward {
         check();
         detail::check_scores(terms, out, "least_squares_reward");
         detail::add_score_reward(
-            out, terms.width, [this](double s) { return -0.5 * (s - target) * (s - target); }, terms.score);
+            out, terms.width, [to = static_cast<T>(target)](T s) { return (s - to) * (s - to) / -2; }, terms.score);
     }
 };
 
@@ -63,9 +63,9 @@ struct fairl_reward {
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         check();
         detail::check_scores(terms, out, "fairl_reward");
-        const auto reward = [this](double s) {
-            s = detail::held_within(s, -score_limit, score_limit);
-            return detail::held_within(-s * exponential(s), -clip, clip);
+        const auto reward = [limit = static_cast<T>(score_limit), most = static_cast<T>(clip)](T s) {
+            s = detail::held_within(s, -limit, limit);
+            return detail::held_within(-s * exponential(s), -most, most);
         };
         detail::add_score_reward(out, terms.width, reward, terms.score);
     }

@@ -24,7 +24,8 @@ struct density_ratio_reward {
         detail::check_scores(terms, out, "density_ratio_reward");
         if (per_group) detail::check_groups(terms.group, out.rows(), "density_ratio_reward");
         const std::size_t groups = per_group ? terms.group.count : 1;
-        std::vector<double>&largest = work.a, &total = work.b, &count = work.c;
+        std::vector<double>&largest = work.a, &total = work.b, &count = work.c, &weight = work.d;
+        weight.resize(out.rows());
         const std::span<double> r = out.add_outcome("discriminator");
         for (std::size_t k = 0; k < terms.width; ++k) {
             largest.assign(groups, -std::numeric_limits<double>::infinity());
@@ -35,12 +36,13 @@ struct density_ratio_reward {
                     f(i, per_group ? terms.group.id[i] : 0, static_cast<double>(terms.score[i * terms.width + k]));
             };
             each([&](std::size_t, std::size_t g, double s) { largest[g] = std::fmax(largest[g], s); });
-            each([&](std::size_t, std::size_t g, double s) {
-                if (!is_nan(&s)) total[g] += std::exp(s - largest[g]), count[g] += 1;
-            });
+            each([&](std::size_t i, std::size_t g, double s) { weight[i] = s - largest[g]; });
+            for (double& w : weight) w = exponential(w);
             each([&](std::size_t i, std::size_t g, double s) {
-                const double share = std::exp(s - largest[g]) / total[g] - 1 / count[g];
-                r[i] += share / static_cast<double>(terms.width);
+                if (!is_nan(&s)) total[g] += weight[i], count[g] += 1;
+            });
+            each([&](std::size_t i, std::size_t g, double) {
+                r[i] += (weight[i] / total[g] - 1 / count[g]) / static_cast<double>(terms.width);
             });
         }
     }

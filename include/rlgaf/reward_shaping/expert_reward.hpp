@@ -19,7 +19,7 @@ struct bradley_terry_reward {
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         detail::check_expert_scores(terms, out, "bradley_terry_reward");
         detail::add_score_reward(
-            out, terms.width, [](double s, double e) { return log_sigmoid(s - e); }, terms.score, terms.expert_score);
+            out, terms.width, [](T s, T e) { return log_sigmoid(s - e); }, terms.score, terms.expert_score);
     }
 };
 
@@ -44,9 +44,10 @@ struct rao_kupper_reward {
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         check();
         detail::check_expert_scores(terms, out, "rao_kupper_reward");
-        const double eta = std::log(theta), tied = reward_of_tie * (theta - 1) * (theta + 1) / (theta * theta);
-        const auto reward = [eta, tied](double s, double e) {  // p_tie without cancellation
-            const double delta = e - s;
+        const T eta = static_cast<T>(std::log(theta));
+        const T tied = static_cast<T>(reward_of_tie * (theta - 1) * (theta + 1) / (theta * theta));
+        const auto reward = [eta, tied](T s, T e) {  // p_tie without cancellation
+            const T delta = e - s;
             return sigmoid(-delta - eta) + tied * sigmoid(eta - delta) * sigmoid(eta + delta);
         };
         detail::add_score_reward(out, terms.width, reward, terms.score, terms.expert_score);
@@ -73,10 +74,9 @@ struct davidson_reward {
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         check();
         detail::check_expert_scores(terms, out, "davidson_reward");
-        const auto reward = [this](double s, double e) {
-            const double delta = e - s, small = detail::exponential_decay(delta / 2);
-            return (detail::choose(delta > 0, small * small, 1.0) + reward_of_tie * nu * small) /
-                   (1 + small * small + nu * small);
+        const auto reward = [odds = static_cast<T>(nu), tied = static_cast<T>(reward_of_tie * nu)](T s, T e) {
+            const T delta = e - s, small = detail::exponential_decay(delta / 2);
+            return (detail::choose(delta > 0, small * small, T{1}) + tied * small) / (1 + small * small + odds * small);
         };
         detail::add_score_reward(out, terms.width, reward, terms.score, terms.expert_score);
     }

@@ -31,10 +31,12 @@ struct f_gan_reward {
         const auto add = [&](auto reward) {
             detail::add_score_reward(
                 out, terms.width,
-                [reward, most = clip](double s) { return detail::held_within(reward(s).value, -most, most); },
+                [reward, most = static_cast<T>(clip)](T s) {
+                    return detail::held_within(reward(s).value, -most, most);
+                },
                 terms.score);
         };
-        with_f_divergence(divergence.kind, divergence.alpha, [&](auto activation, auto conjugate) {
+        with_f_divergence<T>(divergence.kind, divergence.alpha, [&](auto activation, auto conjugate) {
             if (saturating)
                 add(conjugate);
             else

@@ -12,20 +12,21 @@ template <class F>
 decltype(auto) with_score_map(score_map map, F&& f) {
     switch (map) {
         case score_map::d:
-            return f([](double s) { return sigmoid(s); });
+            return f([](auto s) { return sigmoid(s); });
         case score_map::two_d_minus_one:
-            return f([](double s) { return 2 * sigmoid(s) - 1; });
+            return f([](auto s) { return 2 * sigmoid(s) - 1; });
         case score_map::log_d:
-            return f([](double s) { return log_sigmoid(s); });
+            return f([](auto s) { return log_sigmoid(s); });
         case score_map::neg_log_one_minus_d:
-            return f([](double s) { return softplus(s); });
+            return f([](auto s) { return softplus(s); });
         case score_map::logit:
             break;
     }
-    return f([](double s) { return s; });
+    return f([](auto s) { return s; });
 }
 
-inline double map_score(score_map map, double s) noexcept {
+template <std::floating_point T>
+T map_score(score_map map, T s) noexcept {
     return with_score_map(map, [s](auto reward) { return reward(s); });
 }
 

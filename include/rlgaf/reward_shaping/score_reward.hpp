@@ -23,7 +23,8 @@ struct logit_reward {
         check();
         detail::check_scores(terms, out, "logit_reward");
         detail::add_score_reward(
-            out, terms.width, [most = clip](double s) { return detail::held_within(s, -most, most); }, terms.score);
+            out, terms.width, [most = static_cast<T>(clip)](T s) { return detail::held_within(s, -most, most); },
+            terms.score);
     }
 };
 
@@ -37,7 +38,7 @@ struct d_reward {
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         detail::check_scores(terms, out, "d_reward");
         detail::add_score_reward(
-            out, terms.width, [](double s) { return sigmoid(s); }, terms.score);
+            out, terms.width, [](T s) { return sigmoid(s); }, terms.score);
     }
 };
 
@@ -51,7 +52,7 @@ struct two_d_minus_one_reward {
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         detail::check_scores(terms, out, "two_d_minus_one_reward");
         detail::add_score_reward(
-            out, terms.width, [](double s) { return 2 * sigmoid(s) - 1; }, terms.score);
+            out, terms.width, [](T s) { return 2 * sigmoid(s) - 1; }, terms.score);
     }
 };
 
@@ -66,7 +67,7 @@ struct log_d_reward {
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         detail::check_scores(terms, out, "log_d_reward");
         detail::add_score_reward(
-            out, terms.width, [](double s) { return log_sigmoid(s); }, terms.score);
+            out, terms.width, [](T s) { return log_sigmoid(s); }, terms.score);
     }
 };
 
@@ -81,7 +82,7 @@ struct neg_log_one_minus_d_reward {
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace&) const {
         detail::check_scores(terms, out, "neg_log_one_minus_d_reward");
         detail::add_score_reward(
-            out, terms.width, [](double s) { return softplus(s); }, terms.score);
+            out, terms.width, [](T s) { return softplus(s); }, terms.score);
     }
 };
 

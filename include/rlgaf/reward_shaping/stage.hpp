@@ -36,11 +36,11 @@ template <class T, class F, class... Scores>
 RLGAF_FLATTEN void add_score_reward(rewards<T>& out, std::size_t width, F&& f, const Scores&... x) {
     const std::span<double> r = out.add_outcome("discriminator");
     if (width == 1) {
-        for (std::size_t i = 0; i < r.size(); ++i) r[i] = f(static_cast<double>(x[i])...);
+        for (std::size_t i = 0; i < r.size(); ++i) r[i] = static_cast<double>(f(x[i]...));
         return;
     }
     for (std::size_t i = 0; i < r.size(); ++i) {
-        for (std::size_t k = i * width; k < (i + 1) * width; ++k) r[i] += f(static_cast<double>(x[k])...);
+        for (std::size_t k = i * width; k < (i + 1) * width; ++k) r[i] += static_cast<double>(f(x[k]...));
         r[i] /= static_cast<double>(width);
     }
 }

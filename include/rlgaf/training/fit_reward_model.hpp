@@ -52,7 +52,6 @@ round_report fit_reward_model(S& scorer, const Batch& batch, std::span<const pre
     detail::step_pairs taken(rows(batch));
     std::vector<std::size_t> order(n), pick;
     std::vector<T> score, d_score;
-    workspace work;
     count_up(detail::span_of(order));
     for (std::size_t epoch = 0; epoch < options.epochs; ++epoch) {
         shuffle(detail::span_of(order), {options.seed, 0}, epoch);
@@ -69,7 +68,7 @@ round_report fit_reward_model(S& scorer, const Batch& batch, std::span<const pre
                                     detail::check_finite(std::span<const T>(score), "fit_reward_model", "score");
                                     stats = options.loss(
                                         reward_model_terms<T>{.score = score, .pairs = detail::span_of(taken.pairs())},
-                                        work, std::span<T>(d_score));
+                                        std::span<T>(d_score));
                                 });
             step_options step = options.step;
             step.learning_rate *= options.learning_rate(report.round);
@@ -100,9 +99,8 @@ preference_stats judge_pairs(S& scorer, const Batch& batch, std::span<const pref
     using T = typename S::scalar;
     std::vector<T> score(rows(batch)), unused(rows(batch));
     std::vector<std::size_t> pick;
-    workspace work;
     evaluate_in_parts(scorer, batch, std::span<T>(score), micro_batch_rows, pick);
-    return loss(reward_model_terms<T>{.score = score, .pairs = pairs}, work, std::span<T>(unused));
+    return loss(reward_model_terms<T>{.score = score, .pairs = pairs}, std::span<T>(unused));
 }
 
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -2,6 +2,7 @@
 #include "rlgaf/backend/abilities.hpp"
 #include "rlgaf/backend/driver.hpp"
 #include "rlgaf/core/scalar.hpp"
+#include "rlgaf/math/log_normalizer.hpp"
 #include "rlgaf/preference/sqil.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {

@@ -32,9 +32,11 @@ struct bce {
                                         std::span<T> d_fake) const {
         check();
         const auto towards = [](double target) {
-            return [target](double s) {
-                const softplus_pair at = softplus_and_slope(s);
-                return detail::score_term{at.value - target * s, at.slope - target};
+            return [t = static_cast<T>(target)](T s) {
+                const auto tail = tail_of(s);
+                const T missed = detail::choose(s < 0, t, 1 - t);  // of the target, on the other side of 0
+                return detail::score_term<T>{tail.value + missed * std::abs(s),
+                                             std::copysign(T{1}, s) * (missed - tail.share)};
             };
         };
         return detail::pointwise_loss(terms, d_real, d_fake, "bce", towards(1 - smooth_real), towards(smooth_fake));

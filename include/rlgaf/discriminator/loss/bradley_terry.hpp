@@ -35,20 +35,22 @@ struct bradley_terry {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         check();
-        const auto with_penalties = [*this](double r, double f, double loss, double push) {
-            return detail::matched_slopes{loss + centering * (r + f) * (r + f) + score_penalty * (r * r + f * f) / 2,
-                                          -push + 2 * centering * (r + f) + score_penalty * r,
-                                          push + 2 * centering * (r + f) + score_penalty * f};
+        const T m = static_cast<T>(margin), pull = static_cast<T>(centering), penalty = static_cast<T>(score_penalty);
+        const auto with_penalties = [=](T r, T f, T loss, T push) {
+            return detail::matched_slopes<T>{loss + pull * (r + f) * (r + f) + penalty * (r * r + f * f) / 2,
+                                             -push + 2 * pull * (r + f) + penalty * r,
+                                             push + 2 * pull * (r + f) + penalty * f};
         };
         if (noise == 0)
-            return detail::map_pairs(terms, d_real, d_fake, "bradley_terry", [&](double r, double f) {
-                const softplus_pair at = softplus_and_slope(margin - (r - f));
+            return detail::map_pairs(terms, d_real, d_fake, "bradley_terry", [=](T r, T f) {
+                const auto at = softplus_and_slope(m - (r - f));
                 return with_penalties(r, f, at.value, at.slope);
             });
         // p = sigmoid(-x) (noise / 2) (1 + exp(x + odds)): no logarithm to call
-        const double log_half = std::log(noise / 2), odds = std::log(1 - noise / 2) - log_half;
-        return detail::map_pairs(terms, d_real, d_fake, "bradley_terry", [=, m = margin](double r, double f) {
-            const softplus_pair at = softplus_and_slope(r - f - m), apart = softplus_and_slope(r - f - m + odds);
+        const T log_half = static_cast<T>(std::log(noise / 2));
+        const T odds = static_cast<T>(std::log(1 - noise / 2) - std::log(noise / 2));
+        return detail::map_pairs(terms, d_real, d_fake, "bradley_terry", [=](T r, T f) {
+            const auto at = softplus_and_slope(r - f - m), apart = softplus_and_slope(r - f - m + odds);
             return with_penalties(r, f, at.value - apart.value - log_half, apart.slope - at.slope);
         });
     }

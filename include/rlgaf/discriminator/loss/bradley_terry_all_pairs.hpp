@@ -33,15 +33,14 @@ struct bradley_terry_all_pairs {
         // sign: 1 from the side of a demonstration, -1 from that of a sample
         const auto side = [&](double sign, std::span<const T> own, std::span<const T> others, std::span<T> d) {
             detail::lane_sum total;
+            const T m = static_cast<T>(margin), way = static_cast<T>(sign);
             for (std::size_t i = 0; i < own.size(); ++i) {
                 detail::lane_sum pushed;
-                double loss[detail::block_tokens], push[detail::block_tokens];
+                T loss[detail::block_tokens], push[detail::block_tokens];
                 detail::for_each_block(others.size(), [&](const std::size_t first, const std::size_t n) {
                     const T* const other = others.data() + first;
-                    const double s = static_cast<double>(own[i]);
                     for (std::size_t j = 0; j < n; ++j) {
-                        const softplus_pair at =
-                            softplus_and_slope(margin - sign * (s - static_cast<double>(other[j])));
+                        const auto at = softplus_and_slope(m - way * (own[i] - other[j]));
                         loss[j] = at.value;
                         push[j] = at.slope;
                     }

@@ -35,24 +35,24 @@ struct davidson {
         check();
         // formula(gap, total of the odds, probabilities that the demonstration wins, the sample wins, neither)
         const auto with_model = [&](auto formula) {
-            return detail::map_pairs(terms, d_real, d_fake, "davidson", [formula, nu = nu](double a, double b) {
-                const double gap = a - b, small = detail::exponential_decay(gap / 2);
-                const double total = 1 + small * small + nu * small, share = 1 / total;  // Z exp(-|gap| / 2)
-                const double less = small * small * share;
+            return detail::map_pairs(terms, d_real, d_fake, "davidson", [formula, odds = static_cast<T>(nu)](T a, T b) {
+                const T gap = a - b, small = detail::exponential_decay(gap / 2);
+                const T total = 1 + small * small + odds * small, share = 1 / total;  // Z exp(-|gap| / 2)
+                const T less = small * small * share;
                 return formula(gap, total, detail::choose(gap < 0, less, share), detail::choose(gap < 0, share, less),
-                               nu * small * share);
+                               odds * small * share);
             });
         };
         if (objective == tie_objective::expected_reward)
-            return with_model([reward = reward_of_tie](double, double, double win, double lose, double tied) {
+            return with_model([reward = static_cast<T>(reward_of_tie)](T, T, T win, T lose, T tied) {
                 return detail::of_gap(-win - reward * tied,
                                       -win * (lose + tied / 2) + reward * tied * (win - lose) / 2);
             });
-        const double log_nu = tie > 0 ? std::log(nu) : 0;
-        return with_model([t = tie, log_nu](double gap, double total, double win, double lose, double tied) {
-            const double log_total = logarithm(total);
-            const double loss_of_win = log_total - detail::choose(gap < 0, gap, 0.0);
-            const double loss_of_tie = log_total + std::abs(gap) / 2 - log_nu;
+        const T log_nu = static_cast<T>(tie > 0 ? std::log(nu) : 0);
+        return with_model([t = static_cast<T>(tie), log_nu](T gap, T total, T win, T lose, T tied) {
+            const T log_total = detail::log_of_normal(total);
+            const T loss_of_win = log_total - detail::choose(gap < 0, gap, T{0});
+            const T loss_of_tie = log_total + std::abs(gap) / 2 - log_nu;
             return detail::of_gap((1 - t) * loss_of_win + t * loss_of_tie,
                                   -(1 - t) * (lose + tied / 2) + t * (win - lose) / 2);
         });

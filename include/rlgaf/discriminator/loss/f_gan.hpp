@@ -33,10 +33,10 @@ struct f_gan {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         check();
-        return with_f_divergence(kind, alpha, [&](auto activation, auto conjugate) {
-            const auto paid = [activation](double s) {
-                const f_term g = activation(s);
-                return detail::score_term{-g.value, -g.slope};
+        return with_f_divergence<T>(kind, alpha, [&](auto activation, auto conjugate) {
+            const auto paid = [activation](T s) {
+                const f_term<T> g = activation(s);
+                return detail::score_term<T>{-g.value, -g.slope};
             };
             return detail::pointwise_loss(terms, d_real, d_fake, "f_gan", paid, conjugate);
         });

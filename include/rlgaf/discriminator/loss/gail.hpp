@@ -30,14 +30,14 @@ struct gail {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         check();
-        const auto towards = [c = entropy_coefficient](double target) {
-            return [c, target](double s) {
-                const double size = std::abs(s);
-                const softplus_pair tail = softplus_and_slope(-size);
-                const double value = detail::choose(s < 0, 0.0, s) + tail.value;
-                const double share = detail::choose(s < 0, tail.slope, tail.rest);
-                return detail::score_term{value - target * s - c * (tail.value + size * tail.slope),
-                                          share - target + c * s * tail.slope * tail.rest};
+        const auto towards = [c = static_cast<T>(entropy_coefficient)](double target) {
+            return [c, t = static_cast<T>(target)](T s) {
+                const T size = std::abs(s);
+                const auto tail = tail_of(s);
+                const T missed = detail::choose(s < 0, t, 1 - t);  // of the target, on the other side of 0
+                const T slope = missed - tail.share + c * size * tail.share * (1 - tail.share);
+                return detail::score_term<T>{(1 - c) * tail.value + size * (missed - c * tail.share),
+                                             std::copysign(T{1}, s) * slope};
             };
         };
         return detail::pointwise_loss(terms, d_real, d_fake, "gail", towards(1), towards(0));

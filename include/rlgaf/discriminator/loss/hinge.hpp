@@ -22,10 +22,10 @@ struct hinge {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         const auto beyond = [](double sign) {
-            return [sign](double s) {
-                const double short_by = 1 + sign * s;
-                return detail::score_term{detail::choose(short_by <= 0, 0.0, short_by),
-                                          detail::choose(short_by <= 0, 0.0, sign)};
+            return [to = static_cast<T>(sign)](T s) {
+                const T short_by = 1 + to * s;
+                return detail::score_term<T>{detail::choose(short_by <= 0, T{0}, short_by),
+                                             detail::choose(short_by <= 0, T{0}, to)};
             };
         };
         return detail::pointwise_loss(terms, d_real, d_fake, "hinge", beyond(-1), beyond(1));

@@ -35,7 +35,7 @@ struct lsgan {
                                         std::span<T> d_fake) const {
         check();
         const auto towards = [](double target) {
-            return [target](double s) { return detail::score_term{(s - target) * (s - target) / 2, s - target}; };
+            return [t = static_cast<T>(target)](T s) { return detail::score_term<T>{(s - t) * (s - t) / 2, s - t}; };
         };
         return detail::pointwise_loss(terms, d_real, d_fake, "lsgan", towards(real_target), towards(fake_target));
     }

@@ -26,8 +26,8 @@ struct ra_hinge {
     template <class T>
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
                                         workspace& work) const {
-        return detail::relativistic_average(terms, d_real, d_fake, per_prompt, work, "ra_hinge", [](double x) {
-            return detail::loss_slope{detail::choose(x < 1, 1 - x, 0.0), detail::choose(x < 1, -1.0, 0.0)};
+        return detail::relativistic_average(terms, d_real, d_fake, per_prompt, work, "ra_hinge", []<class U>(U x) {
+            return detail::loss_slope<U>{detail::choose(x < 1, 1 - x, U{0}), detail::choose(x < 1, U{-1}, U{0})};
         });
     }
 };

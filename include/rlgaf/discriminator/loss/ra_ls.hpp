@@ -24,8 +24,8 @@ struct ra_ls {
     template <class T>
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
                                         workspace& work) const {
-        return detail::relativistic_average(terms, d_real, d_fake, per_prompt, work, "ra_ls", [](double x) {
-            return detail::loss_slope{(x - 1) * (x - 1), 2 * (x - 1)};
+        return detail::relativistic_average(terms, d_real, d_fake, per_prompt, work, "ra_ls", []<class U>(U x) {
+            return detail::loss_slope<U>{(x - 1) * (x - 1), 2 * (x - 1)};
         });
     }
 };

@@ -24,9 +24,9 @@ struct ragan {
     template <class T>
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
                                         workspace& work) const {
-        return detail::relativistic_average(terms, d_real, d_fake, per_prompt, work, "ragan", [](double x) {
-            const softplus_pair at = softplus_and_slope(-x);
-            return detail::loss_slope{at.value, -at.slope};
+        return detail::relativistic_average(terms, d_real, d_fake, per_prompt, work, "ragan", []<class U>(U x) {
+            const auto at = softplus_and_slope(-x);
+            return detail::loss_slope<U>{at.value, -at.slope};
         });
     }
 };

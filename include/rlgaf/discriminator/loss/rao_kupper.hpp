@@ -33,17 +33,17 @@ struct rao_kupper {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         check();
-        const double eta = std::log(theta);
+        const T eta = static_cast<T>(std::log(theta)), r = static_cast<T>(reward_of_tie), t = static_cast<T>(tie);
         if (objective == tie_objective::expected_reward)
-            return detail::map_pairs(terms, d_real, d_fake, "rao_kupper", [eta, r = reward_of_tie](double a, double b) {
-                const softplus_pair win = softplus_and_slope(a - b - eta), not_lose = softplus_and_slope(a - b + eta);
+            return detail::map_pairs(terms, d_real, d_fake, "rao_kupper", [=](T a, T b) {
+                const auto win = softplus_and_slope(a - b - eta), not_lose = softplus_and_slope(a - b + eta);
                 return detail::of_gap((r - 1) * win.slope - r * not_lose.slope,
                                       (r - 1) * win.slope * win.rest - r * not_lose.slope * not_lose.rest);
             });
         // -log p_tie = -log(theta^2 - 1) - log p_win - log p_lose
-        const double constant = tie > 0 ? -tie * (std::log(theta - 1) + std::log(theta + 1)) : 0;
-        return detail::map_pairs(terms, d_real, d_fake, "rao_kupper", [=, t = tie](double a, double b) {
-            const softplus_pair not_win = softplus_and_slope(eta - (a - b)), not_lose = softplus_and_slope(a - b + eta);
+        const T constant = static_cast<T>(tie > 0 ? -tie * (std::log(theta - 1) + std::log(theta + 1)) : 0);
+        return detail::map_pairs(terms, d_real, d_fake, "rao_kupper", [=](T a, T b) {
+            const auto not_win = softplus_and_slope(eta - (a - b)), not_lose = softplus_and_slope(a - b + eta);
             return detail::of_gap(not_win.value + t * not_lose.value + constant, t * not_lose.slope - not_win.slope);
         });
     }

@@ -26,9 +26,9 @@ struct rp_hinge {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         check();
-        return detail::map_pairs(terms, d_real, d_fake, "rp_hinge", [m = margin](double r, double f) {
-            const double missing = m - (r - f);
-            return detail::of_gap(detail::choose(missing > 0, missing, 0.0), detail::choose(missing > 0, -1.0, 0.0));
+        return detail::map_pairs(terms, d_real, d_fake, "rp_hinge", [m = static_cast<T>(margin)](T r, T f) {
+            const T missing = m - (r - f);
+            return detail::of_gap(detail::choose(missing > 0, missing, T{0}), detail::choose(missing > 0, T{-1}, T{0}));
         });
     }
 };

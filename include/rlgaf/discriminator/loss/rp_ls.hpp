@@ -25,8 +25,8 @@ struct rp_ls {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         check();
-        return detail::map_pairs(terms, d_real, d_fake, "rp_ls", [m = margin](double r, double f) {
-            const double x = r - f - m;
+        return detail::map_pairs(terms, d_real, d_fake, "rp_ls", [m = static_cast<T>(margin)](T r, T f) {
+            const T x = r - f - m;
             return detail::of_gap(x * x, 2 * x);
         });
     }

@@ -23,9 +23,9 @@ struct total_variation {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         const auto times = [](double sign) {
-            return [sign](double s) {
-                const f_term squashed = detail::hyperbolic_tangent(s);
-                return detail::score_term{sign * squashed.value, sign * squashed.slope};
+            return [to = static_cast<T>(sign)](T s) {
+                const f_term<T> squashed = detail::hyperbolic_tangent(s);
+                return detail::score_term<T>{to * squashed.value, to * squashed.slope};
             };
         };
         return detail::pointwise_loss(terms, d_real, d_fake, "total_variation", times(-1), times(1));

@@ -23,7 +23,9 @@ struct wgan {
     template <class T>
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
-        const auto times = [](double sign) { return [sign](double s) { return detail::score_term{sign * s, sign}; }; };
+        const auto times = [](double sign) {
+            return [to = static_cast<T>(sign)](T s) { return detail::score_term<T>{to * s, to}; };
+        };
         return detail::pointwise_loss(terms, d_real, d_fake, "wgan", times(-1), times(1));
     }
 };

@@ -26,7 +26,9 @@ struct score_l2 {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,
                                         std::span<T> d_fake) const {
         check();
-        const auto square = [c = coefficient](double s) { return detail::score_term{c * s * s / 2, c * s}; };
+        const auto square = [c = static_cast<T>(coefficient)](T s) {
+            return detail::score_term<T>{c * s * s / 2, c * s};
+        };
         return detail::pointwise_loss(terms, d_real, d_fake, "score_l2", square, square);
     }
 };

@@ -1,7 +1,7 @@
 #pragma once
 #include "rlgaf/core/exponential.hpp"
 #include "rlgaf/core/scalar.hpp"
-#include "rlgaf/policy_gradient/advantage/token_reward.hpp"
+#include "rlgaf/policy_gradient/advantage/step_spread.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 

@@ -1,6 +1,6 @@
 #pragma once
 #include "rlgaf/policy_gradient/advantage/row_reward.hpp"
-#include "rlgaf/policy_gradient/advantage/token_reward.hpp"
+#include "rlgaf/policy_gradient/advantage/step_spread.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
