@@ -18,21 +18,24 @@ struct score_term {
 template <class T, class Formula>
 RLGAF_FLATTEN double score_side(std::span<const T> score, std::span<const double> weight, std::span<T> d_score,
                                 Formula formula) {
-    T loss[block_tokens], w[block_tokens];
+    struct {  // apart from the caller's arrays, in one piece: no compiler has to ask whether they overlap
+        T weight[block_tokens], loss[block_tokens], slope[block_tokens];
+    } x;
     if (weight.empty())
-        for (T& each : w) each = static_cast<T>(1 / static_cast<double>(score.size()));
+        for (T& w : x.weight) w = static_cast<T>(1 / static_cast<double>(score.size()));
     lane_sum total;
     for_each_block(score.size(), [&](const std::size_t first, const std::size_t n) {
-        const T* const x = score.data() + first;
+        const T* const s = score.data() + first;
         T* const d = d_score.data() + first;
         if (!weight.empty())
-            for (std::size_t i = 0; i < n; ++i) w[i] = static_cast<T>(weight[first + i]);
+            for (std::size_t i = 0; i < n; ++i) x.weight[i] = static_cast<T>(weight[first + i]);
         for (std::size_t i = 0; i < n; ++i) {
-            const auto term = formula(x[i]);
-            loss[i] = w[i] * term.value;
-            d[i] += w[i] * term.slope;
+            const auto term = formula(s[i]);
+            x.loss[i] = x.weight[i] * term.value;
+            x.slope[i] = x.weight[i] * term.slope;
         }
-        total.add(loss, n);
+        total.add(x.loss, n);
+        for (std::size_t i = 0; i < n; ++i) d[i] += x.slope[i];
     });
     return total.total();
 }

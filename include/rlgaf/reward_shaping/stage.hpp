@@ -36,7 +36,11 @@ template <class T, class F, class... Scores>
 RLGAF_FLATTEN void add_score_reward(rewards<T>& out, std::size_t width, F&& f, const Scores&... x) {
     const std::span<double> r = out.add_outcome("discriminator");
     if (width == 1) {
-        for (std::size_t i = 0; i < r.size(); ++i) r[i] = static_cast<double>(f(x[i]...));
+        T value[block_tokens];  // apart from the caller's arrays: no compiler has to ask whether they overlap
+        for_each_block(r.size(), [&](const std::size_t first, const std::size_t n) {
+            for (std::size_t i = 0; i < n; ++i) value[i] = f(x[first + i]...);
+            for (std::size_t i = 0; i < n; ++i) r[first + i] = static_cast<double>(value[i]);
+        });
         return;
     }
     for (std::size_t i = 0; i < r.size(); ++i) {
