@@ -184,10 +184,11 @@ void measure_tokens(shape s, bool padded, const selection& chosen, std::vector<r
     loss("topr", "exponential", 5, topr{}, with_old);
     loss("sequence_clip", "exponential", 5, sequence_clip{}, with_old);
     loss("astar_po", "elementwise", 5, astar_po{}, terms);
-    loss("vmpo", "sorting", 5, vmpo{}, with_old);
+    loss("vmpo", "sorting", 4, vmpo{}, with_old);
     loss("kl_cov", "sorting", 5, kl_cov{}, with_old);
     loss("clip_cov", "sorting", 5, clip_cov{}, with_old);
     loss("kl_loss k1", "elementwise", 4, kl_loss{.estimator = kl_estimator::k1}, terms);
+    loss("kl_loss abs", "elementwise", 4, kl_loss{.estimator = kl_estimator::abs}, terms);
     loss("kl_loss k2", "elementwise", 4, kl_loss{}, terms);
     loss("kl_loss k3", "exponential", 4, kl_loss{.estimator = kl_estimator::k3}, terms);
     loss("entropy_bonus", "elementwise", 3, entropy_bonus{}, terms);
@@ -196,6 +197,7 @@ void measure_tokens(shape s, bool padded, const selection& chosen, std::vector<r
     row("value_loss huber", "elementwise", 4, [&] { keep(value_loss{.rule = value_rule::huber}(values, w, d)); });
     row("sft", "elementwise", 3, [&] { keep(sft{}(p, {}, w, d)); });
     row("sft dft", "exponential", 3, [&] { keep(sft{.kind = sft_kind::dft}(p, {}, w, d)); });
+    row("aot", "sorting", 4, [&] { keep(aot{}(preferred, work, d)); });
     row("dpo", "exponential", 4, [&] { keep(dpo{}(preferred, work, d)); });
     per_token<T> written_too(s, padded, 10, 0, 1);
     std::vector<std::uint8_t> expert(s.rows);
@@ -223,8 +225,9 @@ void measure_tokens(shape s, bool padded, const selection& chosen, std::vector<r
     estimator("off_policy", "other", 5, off_policy{}, by_step);
     estimator("optimal_token_baseline", "other", 3, optimal_token_baseline{}, by_step);
     row("importance_weights", "exponential", 4, [&] { keep(importance_weights{}(sampling, work, factor.view())); });
+    row("rejection", "other", 4, [&] { keep(rejection{}(sampling, work, factor.view())); });
     row("off_policy_mask", "other", 4, [&] { keep(off_policy_mask{}(sampling, work, factor.view())); });
-    row("high_entropy_mask", "sorting", 3, [&] { keep(high_entropy_mask{}(sampling, work, factor.view())); });
+    row("high_entropy_mask", "sorting", 2, [&] { keep(high_entropy_mask{}(sampling, work, factor.view())); });
     row("kl_penalty", "elementwise", 4, [&] { kl_penalty{}(shaped, nothing, whole, work); });
 }
 

@@ -84,8 +84,8 @@ const std::map<std::string, formula>& losses() {
         {"cispo",
          [](const inputs& x) {
              const Tensor r = x.ratio();
-             clipped_share(x.advantage, r, 0.8, 1.2);
-             return (-r.clamp(0.8, 1.2).detach() * x.advantage * x.log_prob).mean();
+             clipped_share(x.advantage, r, 0, 5);
+             return (-r.clamp(0, 5).detach() * x.advantage * x.log_prob).mean();
          }},
         {"sapo",
          [](const inputs& x) {
@@ -139,13 +139,16 @@ const std::map<std::string, formula>& losses() {
         {"clip_cov",
          [](const inputs& x) {
              const Tensor cov = ((x.advantage - x.advantage.mean()) * (x.log_prob - x.log_prob.mean())).detach();
-             const Tensor free = ((cov > 1) & (cov < 5)).flatten().nonzero().flatten();
+             const Tensor r = x.ratio();
+             const Tensor held = ((x.advantage > 0) & (r > 1.2)) | ((x.advantage < 0) & (r < 0.8));
+             const Tensor free = ((cov > 1) & (cov < 5) & held.logical_not()).flatten().nonzero().flatten();
              const std::int64_t k = std::min<std::int64_t>(free.numel(), std::max<std::int64_t>(1, cov.numel() / 5000));
              const Tensor pick = free.index({torch::randperm(free.numel()).slice(0, 0, k)});
              const Tensor keep = torch::ones_like(cov).flatten().index_fill_(0, pick, 0).view_as(cov);
-             return (keep * clipped(x.advantage, x.ratio(), 0.2, 0.2)).mean();
+             return (keep * clipped(x.advantage, r, 0.2, 0.2)).mean();
          }},
         {"kl_loss k1", [](const inputs& x) { return (x.log_prob - x.reference).mean(); }},
+        {"kl_loss abs", [](const inputs& x) { return (x.log_prob - x.reference).abs().mean(); }},
         {"kl_loss k2", [](const inputs& x) { return (0.5 * (x.log_prob - x.reference).pow(2)).mean(); }},
         {"kl_loss k3",
          [](const inputs& x) {
@@ -244,9 +247,18 @@ const std::map<std::string, formula>& estimators() {
          }},
         {"reinforce", [](const inputs& x) { return x.on_tokens(x.reward - x.reward.mean()); }},
         {"reinforce_plus_plus", [](const inputs& x) { return whitened(x.reward_to_go()); }},
-        {"opo", [](const inputs& x) { return x.on_tokens(x.by_group() - x.by_group().mean(1, true)); }},
+        {"opo",
+         [](const inputs& x) {
+             const Tensor g = x.by_group(), n = torch::full_like(g, static_cast<double>(x.tokens));
+             return x.on_tokens(g - (n * g).sum(1, true) / n.sum(1, true));
+         }},
         {"remax", [](const inputs& x) { return x.on_tokens(x.reward - x.reward.roll(1)); }},
-        {"gpg", [](const inputs& x) { return x.on_tokens(x.by_group() - x.by_group().mean(1, true)); }},
+        {"gpg",
+         [](const inputs& x) {
+             const Tensor g = x.by_group();
+             const Tensor teaches = (g.std(1, true, false) > 1e-6).sum() * x.group;
+             return x.on_tokens((g - g.mean(1, true)) * (static_cast<double>(x.rows) / teaches.clamp_min(1)));
+         }},
         {"max_second",
          [](const inputs& x) {
              const auto best = x.by_group().topk(2, 1);

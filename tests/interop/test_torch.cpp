@@ -413,7 +413,7 @@ TEST_CASE("torch_policy: truncated sampling stores what it drew from", "[torch]"
     REQUIRE_THROWS_AS(policy.rollout({}, sample_ids(1), {.top_p = 0}, {}), option_error);
 }
 
-TEST_CASE("torch_policy: rows end by their token or by their length", "[torch]") {
+TEST_CASE("Trap 12: rows of torch_policy end by their end token, which is an action of theirs, or by their length", "[torch]") {
     torch::manual_seed(3);
     torch_policy policy{gru_net(vocabulary), {.end_token = 4, .max_length = 6, .rollout_rows = 7}};
     const auto b = policy.rollout({}, sample_ids(40), {}, {1, 0});

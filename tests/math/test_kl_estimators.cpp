@@ -63,7 +63,7 @@ TEST_CASE("abs: |u| with gradient -sign(u), and none at u = 0") {
     REQUIRE(estimate_kl(kl_estimator::abs, -2, -2).d_log_prob == 0);
 }
 
-TEST_CASE("Trap: k1_plus and k3_plus do not fail as in verl; they have the value of k1 and k3 and the gradient of k2") {
+TEST_CASE("Trap: k1_plus and k3_plus do not fail as they once did in verl; they have the value of k1 and k3 and the gradient of k2") {
     dice d(31);
     for (int i = 0; i < 3000; ++i) {
         const double l = d.uniform(-6, 0), r = l + (d.chance(0.2) ? d.uniform(-200, 200) : d.normal());

@@ -211,7 +211,7 @@ metric_map by_definition(const diagnostics& o, const step_case& given) {
             constant.push_back(centred.size() < 2 ||
                                std::sqrt(squares / static_cast<double>(centred.size() - 1)) < 1e-6);
     }
-    m["reward_mean"] = mean(reward), m["constant_reward_share"] = mean(constant);
+    m["reward_mean"] = mean(reward), m["constant_row_share"] = mean(constant);
     if (!reward.empty()) m["reward_deviation"] = std::sqrt(variance(reward));
     if (rows.empty()) return m;
 
@@ -497,13 +497,13 @@ TEST_CASE("Trap: constant groups are found by id, not by position, and not by ex
     c.group = {0, 1, 0, 1, 0, 2};
     c.groups = 3;
     c.outcome = {{0.1, 1, 0.1, 0, 0.1, 5}};
-    REQUIRE(gap(run({}, c)["constant_reward_share"], 4.0 / 6) < 1e-15);  // group 0, and the group of one
+    REQUIRE(gap(run({}, c)["constant_row_share"], 4.0 / 6) < 1e-15);  // group 0, and the group of one
     c.outcome = {{0.1, 1, 0.1, 0, 0.1, not_a_number}};
-    REQUIRE(gap(run({}, c)["constant_reward_share"], 3.0 / 5) < 1e-15);
+    REQUIRE(gap(run({}, c)["constant_row_share"], 3.0 / 5) < 1e-15);
     REQUIRE(gap(run({}, c)["reward_mean"], 1.3 / 5) < 1e-15);
     c.outcome = {std::vector<double>(6, not_a_number)};
     REQUIRE(std::isnan(run({}, c)["reward_mean"]));
-    REQUIRE(std::isnan(run({}, c)["constant_reward_share"]));
+    REQUIRE(std::isnan(run({}, c)["constant_row_share"]));
 }
 
 TEST_CASE("Diagnostics of nothing: no rows, empty rows, all masked") {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # check_readme.sh SOURCE_DIR: the README says what is there. Its first example is the file of that name, byte for byte and
-# at most 60 lines; every header in the table of algorithms exists; every algorithm's header is in the table.
+# at most 60 lines; every header in the table of algorithms exists; every algorithm's header is in the table, and its row has
+# a paper if the header names one.
 set -uo pipefail
 cd "$1" || exit 1
 failures=0
@@ -41,13 +42,21 @@ done
 
 cd include/rlgaf || exit 1
 mapfile -t components < <({
-    grep -rlE '^ *using role = ' policy_gradient discriminator reward_shaping --include='*.hpp'
+    grep -rlE '^ *using role = |^/// Source: ' policy_gradient discriminator reward_shaping --include='*.hpp'
     find preference -name '*.hpp' ! -name terms.hpp
 } | grep -v '/detail/' | sort -u)
 [[ ${#components[@]} -ge 10 ]] || complain "only ${#components[@]} headers with components were found"
 for header in "${components[@]}"; do
     grep -qxF "$header" <<< "$(printf '%s\n' "${named[@]}")" || complain "$header defines a component but is not in the table"
 done
+
+while read -r line; do
+    paper=$(cut -d '|' -f 4 <<< "$line" | tr -d ' ')
+    [[ -z $paper ]] || continue
+    for header in $(grep -oE '`[A-Za-z0-9_/]+\.hpp`' <<< "$line" | tr -d '`'); do
+        ! grep -q '^/// *Source:.*arXiv' "$header" || complain "$header names a paper, its row in the table does not"
+    done
+done <<< "$table"
 
 echo "README: ${#named[@]} headers named, ${#components[@]} with components; complaints: $failures"
 [[ $failures -eq 0 ]]

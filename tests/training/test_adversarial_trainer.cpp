@@ -151,7 +151,7 @@ TEST_CASE("trainer: run goes on where it stopped, memories included", "[training
     REQUIRE(std::count(after_warmup, whole.policy_trained.end(), false) > 1);
 }
 
-TEST_CASE("trainer: the sanity gate refuses a policy that disagrees with itself, and says where", "[training]") {
+TEST_CASE("Trap 16: the sanity gate refuses a policy whose first ratio is not 1, and says where", "[training]") {
     players<double, faulty_policy> p;
     adversarial_trainer trainer{p.policy, p.discriminator, p.experts, grpo{.group_size = 4}};
     auto options = short_run(2);
@@ -372,7 +372,7 @@ TEST_CASE("trainer: a score that is no number is refused before anything learns"
     }
 }
 
-TEST_CASE("trainer: a gradient that is not finite is dropped and counted, and training goes on", "[training]") {
+TEST_CASE("Trap 30: a gradient that is not finite is dropped and counted, and training goes on", "[training]") {
     players<double> p{adamw{}};
     int policy_calls = 0, discriminator_calls = 0;
     adversarial_trainer trainer{p.policy,

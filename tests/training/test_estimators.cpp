@@ -123,7 +123,7 @@ TEST_CASE("estimators: ppo_clip at ratio 1 is the plain policy gradient", "[trai
     meets(average(clipped, 12000), exact_gradient<double>(policy, reward_of));
 }
 
-TEST_CASE("estimators: the gradient is that of the tempered policy", "[training]") {
+TEST_CASE("Trap 18: the gradient is that of the tempered policy", "[training]") {
     const probe policy = policy_of(3);
     estimator estimate{policy, rloo{}, policy_gradient_loss{}, logit_reward{},
                        roll_out_options{.rows = 8, .group_size = 4, .sampling = {.temperature = 0.7}}};

@@ -115,7 +115,7 @@ struct question_reader : ngram_scorer<double> {
 
 }  // namespace
 
-TEST_CASE("steps: micro-batches give the gradient of the whole", "[training]") {
+TEST_CASE("Trap 10: micro-batches of unequal size give the gradient of the whole, not the mean of their means", "[training]") {
     for (const std::size_t micro_rows : {1u, 3u, 5u}) {  // 16 and 32 rows do not divide by these
         INFO("rows a micro-batch: " << micro_rows);
         REQUIRE(relative_gap(trained_in_parts<double>(0), trained_in_parts<double>(micro_rows)) < 1e-12);
@@ -228,7 +228,7 @@ TEST_CASE("steps: the trainer's own reference is the policy as it was at first",
     REQUIRE(!same_bits(reports(false, 0.5), reports(false, 0.1)));
 }
 
-TEST_CASE("steps: truncated sampling needs old log-probs of the policy, and weighs tokens by them", "[training]") {
+TEST_CASE("Trap 17: truncated sampling needs old log-probs of the policy, and weighs tokens by them", "[training]") {
     players<double> p;
     adversarial_trainer trainer{p.policy, p.discriminator, p.experts, grpo{.group_size = 4}};
     auto options = short_run(1);

@@ -7,10 +7,11 @@ namespace rlgaf::inline RLGAF_ABI {
 
 /// How the losses of tokens become one number. n_i: unmasked tokens of row i; N: their sum; B+: rows with n_i > 0.
 enum class aggregation {
-    token_mean,       ///< 1 / N: every token counts the same (DAPO; TRL "dapo", verl "token-mean")
-    sequence_mean,    ///< 1 / (n_i B+): every row counts the same (GRPO; TRL "grpo", verl "seq-mean-token-mean")
-    sequence_sum,     ///< 1 / B+: log-probs of rows are summed (verl "seq-mean-token-sum")
-    constant_length,  ///< 1 / (B constant_length): no length bias (Dr.GRPO; TRL "dr_grpo")
+    token_mean,     ///< 1 / N: every token counts the same (DAPO; TRL "dapo", "cispo", "vespo" and, in one micro-batch,
+                    ///< "bnpo"; verl "token-mean"; OpenRLHF token_level_loss)
+    sequence_mean,  ///< 1 / (n_i B+): every row counts the same (GRPO; TRL "grpo", "sapo"; verl "seq-mean-token-mean")
+    sequence_sum,   ///< 1 / B+: log-probs of rows are summed (TRL "luspo", verl "seq-mean-token-sum")
+    constant_length,  ///< 1 / (B constant_length): no length bias (Dr.GRPO; TRL "dr_grpo", verl "seq-mean-token-sum-norm")
     prompt_mean,      ///< 1 / (P+ sum of n_j in the row's group): every prompt counts the same (ScaleRL)
     sum               ///< 1: nothing is divided (SeqGAN)
 };

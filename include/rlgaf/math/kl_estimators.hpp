@@ -55,7 +55,7 @@ decltype(auto) with_kl_estimator(kl_estimator estimator, F&& f) {
 ///           keeps k2's gradient. verl clamps k3 at 10, where it loses the gradient beyond u = 2.61.
 /// At kinks: abs has no gradient at u = 0.
 /// Source: Schulman 2020, joschu.net/blog/kl-approx; gradients: Tang and Munos 2025, arXiv 2506.09477; straight through:
-///         "k1+" and "k3+" of verl's documentation (its dispatcher refuses them).
+///         "k1+" and "k3+" of verl, whose dispatcher refused them before 0.9.
 inline kl_term<double> estimate_kl(kl_estimator estimator, double log_prob, double reference_log_prob) noexcept {
     return with_kl_estimator(estimator, [&](auto&& kl) { return kl(reference_log_prob - log_prob); });
 }

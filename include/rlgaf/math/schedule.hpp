@@ -40,7 +40,7 @@ struct schedule {
 };
 
 /// Adapts a KL coefficient until the measured KL meets a target.
-/// Formula: beta *= 1 + clip(kl / target - 1, -0.2, 0.2) * rows / horizon, for the next step.
+/// Formula: beta *= 1 + clip(kl / target - 1, -0.2, 0.2) * min(rows / horizon, 1), for the next step.
 /// Units:   `target` is in nats per sequence (the row SUM of log-ratios, as in Ziegler). verl feeds its controller a
 ///          token mean: its targets do not carry over.
 /// Source:  Ziegler et al. 2019, arXiv 1909.08593, section 2.2.

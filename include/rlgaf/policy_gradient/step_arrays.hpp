@@ -78,7 +78,7 @@ void measure_rewards(const step_arrays<T>& x, workspace& work, step_metrics& m) 
     double constant = 0;
     for (std::size_t g = 0; g < x.group.count; ++g)
         if (count[g] < 2 || is_constant(std::sqrt(squares[g] / (count[g] - 1)), work.b[g])) constant += count[g];
-    m.constant_reward_share = constant / reward.count;
+    m.constant_row_share = constant / reward.count;
 }
 
 template <class T>

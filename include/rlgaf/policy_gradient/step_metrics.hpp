@@ -40,7 +40,7 @@ struct step_metrics {
     double log_perplexity_difference = none, perplexity_ratio = none;
 
     double reward_mean = none, reward_deviation = none;  ///< over rows with a reward
-    double constant_reward_share = none;  ///< rows whose group has equal rewards (TRL "frac_reward_zero_std")
+    double constant_row_share = none;  ///< rows whose group has equal rewards (TRL "frac_reward_zero_std")
     double advantage_mean = none, advantage_deviation = none, advantage_min = none, advantage_max = none;
     double return_mean = none, return_min = none, return_max = none;
     double value_mean = none, value_min = none, value_max = none;
@@ -77,7 +77,7 @@ struct step_metrics {
         f("perplexity", perplexity), f("sampler_perplexity", sampler_perplexity);
         f("log_perplexity_difference", log_perplexity_difference), f("perplexity_ratio", perplexity_ratio);
         f("reward_mean", reward_mean), f("reward_deviation", reward_deviation);
-        f("constant_reward_share", constant_reward_share);
+        f("constant_row_share", constant_row_share);
         f("advantage_mean", advantage_mean), f("advantage_deviation", advantage_deviation);
         f("advantage_min", advantage_min), f("advantage_max", advantage_max);
         f("return_mean", return_mean), f("return_min", return_min), f("return_max", return_max);

@@ -68,6 +68,13 @@ TEST_CASE("grpo on four rewards: the formula sheet's golden vectors") {
                 {1.317157, -1.024455, 0.146351, -0.439052}) < 1e-6);
 }
 
+TEST_CASE("grpo: equal sums of rewards, some missing, have no spread to divide by") {
+    const advantage_case c{.shape = {{0}, {0}}, .outcome = {{1, 2}, {1, not_a_number}}, .group = {0, 0}};
+    REQUIRE(run_rows(grpo{.scale = reward_scale::batch}, c) == std::vector<double>{0, 0});
+    const double half = std::sqrt(0.5);
+    REQUIRE(gap(run_rows(grpo{}, c), {-half, half}) < 1e-15);
+}
+
 TEST_CASE("grpo with one success in a group: (G - 1) / sqrt(G), and -1 / sqrt(G) for the others") {
     for (const std::size_t size : {2, 4, 8, 16}) {
         std::vector<double> reward(size, 0.0);

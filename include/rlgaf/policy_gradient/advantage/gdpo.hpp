@@ -65,7 +65,9 @@ struct gdpo {
         mean.assign(terms.group.count, 0.0);
         const double constant = detail::find_constant_groups(terms.group, work);
         const double spread = moments_of(detail::span_of(total)).deviation();
-        for (double& s : total) s = is_constant(spread, 0) ? 0 : s / (spread + epsilon);
+        double largest = weight.empty() ? 1 : 0;  // a factor that all weights share changes nothing
+        for (const double w : weight) largest = std::fmax(largest, std::abs(w));
+        for (double& s : total) s = spread > 1e-6 * largest ? s / (spread + epsilon) : 0;
         detail::nan_to_zero(total);
         return detail::finish_rows(detail::span_of(total), terms.mask, advantage, constant);
     }

@@ -14,7 +14,8 @@ enum class reward_scale {
 ///          Several rewards are centred each on the rows that it applies to, summed, then scaled.
 /// Shapes:  advantage [B, length], overwritten; masked tokens get 0.
 /// Degenerate: a group of one, a group of equal rewards, a row without a reward: 0 (peers: the raw reward, or noise). A
-///          reward that is constant in a group, however large, does not hide the others.
+///          reward that is constant in a group, however large, does not hide the others. batch: where all sums are
+///          equal because rewards are missing, 0.
 /// Errors:  shape_error; option_error.
 /// Needs:   rows of a group answer the same prompt; for a policy without prompts any rows do.
 /// Source:  Shao et al. 2024, arXiv 2402.03300, section 4.1.2; none: Liu et al. 2025, arXiv 2503.20783;
@@ -43,21 +44,24 @@ struct grpo {
             squares[terms.group.id[i]] += work.a[i] * work.a[i];
             count[terms.group.id[i]] += 1;
         }
-        double constant = 0, filled = 0;
+        double constant = 0, filled = 0, size = std::numeric_limits<double>::infinity();
         for (std::size_t g = 0; g < terms.group.count; ++g) {
             squares[g] = count[g] > 1 ? std::sqrt(squares[g] / (count[g] - 1)) : 0;
             filled += count[g] > 0;
             if (is_constant(squares[g], work.b[g])) {
                 constant += count[g] > 0;
                 squares[g] = 0;
+            } else {
+                size = std::fmin(size, std::abs(work.b[g]));
             }
         }
-        const double batch_deviation =
-            moments_of(detail::span_of(work.c)).deviation();  // where a group varies, so do all rows
+        // Where rewards are missing, sums can be equal although what they are made of varies: they teach nothing either.
+        double batch_deviation = moments_of(detail::span_of(work.c)).deviation();
+        if (is_constant(batch_deviation, size)) batch_deviation = 0;
         for (std::size_t i = 0; i < rows; ++i) {
             const double group_deviation = squares[terms.group.id[i]];
             const double deviation = scale == reward_scale::batch ? batch_deviation : group_deviation;
-            if (is_nan(&work.a[i]) || group_deviation == 0)
+            if (is_nan(&work.a[i]) || group_deviation == 0 || (scale == reward_scale::batch && deviation == 0))
                 work.a[i] = 0;
             else if (scale != reward_scale::none)
                 work.a[i] /= deviation + epsilon;
