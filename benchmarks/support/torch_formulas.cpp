@@ -256,7 +256,7 @@ const std::map<std::string, formula>& estimators() {
         {"gpg",
          [](const inputs& x) {
              const Tensor g = x.by_group();
-             const Tensor teaches = (g.std(1, true, false) > 1e-6).sum() * x.group;
+             const Tensor teaches = (g.std(1, true, false) > 1e-6).sum().to(g.dtype()) * x.group;
              return x.on_tokens((g - g.mean(1, true)) * (static_cast<double>(x.rows) / teaches.clamp_min(1)));
          }},
         {"max_second",
