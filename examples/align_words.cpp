@@ -87,7 +87,7 @@ void align(policy& model, const policy& base, const word_data& data, const rlgaf
     rlgaf::adversarial_trainer trainer{model, judge, experts, components...};
     const rlgaf::adversarial_options options = options_of(s, seed);
     sample_rows rows{letters, options.held_out_every};
-    rlgaf::health_monitor health;
+    rlgaf::health_monitor health{{.patience = 50}};  // rounds: this discriminator is slow on purpose
     health.knows(demos);
     trainer.run(options, rlgaf::progress_bar{}, rows, health, log_if_asked{log});
 }
