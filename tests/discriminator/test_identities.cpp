@@ -1,6 +1,7 @@
 /// What the policy minimises under each reward, with the discriminator at its optimum and held there: by enumeration.
 #include "rlgaf/discriminator/loss/bce.hpp"
 #include "rlgaf/discriminator/loss/f_gan.hpp"
+#include "rlgaf/reward_shaping/critic_reward.hpp"
 #include "rlgaf/reward_shaping/score_reward.hpp"
 #include "support/pointwise_checks.hpp"
 #include "support/shaping_checks.hpp"
@@ -64,10 +65,12 @@ TEST_CASE("Rewards from the optimal discriminator: what their expectation under 
         REQUIRE(gap(mean(g.q, reward(rlgaf::log_d_reward{}, g.s)), log_d) < 1e-13);
         // -s exp(s) (FAIRL): the forward KL, mode covering
         REQUIRE(gap(mean(g.q, mapped(g.s, [](double s) { return -s * std::exp(s); })), -kl(g.p, g.q)) < 1e-13);
+        REQUIRE(gap(mean(g.q, reward(rlgaf::fairl_reward{.clip = 700}, g.s)), -kl(g.p, g.q)) < 1e-13);
         // 2 D - 1 (ScratchGAN)
         double shared = 0;
         for (std::size_t k = 0; k < g.q.size(); ++k) shared += g.q[k] * 2 * g.q[k] / (g.p[k] + g.q[k]);
         REQUIRE(gap(mean(g.q, mapped(g.s, [](double s) { return std::tanh(s / 2); })), 1 - shared) < 1e-13);
+        REQUIRE(gap(mean(g.q, reward(rlgaf::two_d_minus_one_reward{}, g.s)), 1 - shared) < 1e-13);
         // the loss itself: 2 log 2 - 2 JS
         const double js = (kl(g.p, g.m) + kl(g.q, g.m)) / 2;
         const two_distributions both{g.p, g.q};

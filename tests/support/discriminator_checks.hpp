@@ -178,7 +178,11 @@ void check_discriminator_loss(const std::string& name, Make&& make, int cases = 
         check_score_slopes(loss, c);
         check_score_storage(loss, c, d);
     }
-    check_score_shapes(make(d), name);
+    const auto loss = make(d);
+    check_score_shapes(loss, name);
+    for (const score_case& c : {score_case{{not_a_number}, {0.5}, {0}}, score_case{{0.5}, {not_a_number}, {0}},
+                                score_case{{1, not_a_number}, {0, 0.5}, {0, 1}}})
+        REQUIRE(std::isnan(run(loss, c).stats.loss));
 }
 
 }  // namespace rlgaf_test

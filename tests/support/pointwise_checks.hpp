@@ -119,6 +119,11 @@ void check_pointwise_loss(const std::string& name, Make&& make, double scale = 3
     check_pointwise_shapes(loss, name);
     REQUIRE(std::isnan(run(loss, score_case{{0, not_a_number}, {1}, {}}).stats.loss));
     REQUIRE(std::isnan(run(loss, score_case{{0}, {1, not_a_number}, {}}).stats.loss));
+    const score_result zero = run(loss, score_case{{0.0}, {0.0}, {}}),
+                       minus = run(loss, score_case{{-0.0}, {-0.0}, {}});
+    REQUIRE(zero.stats.loss == minus.stats.loss);
+    REQUIRE(zero.d_real[0] == minus.d_real[0]);
+    REQUIRE(zero.d_fake[0] == minus.d_fake[0]);
     const score_result none = run(loss, score_case{});
     REQUIRE(none.stats.loss == 0);
     REQUIRE(none.stats.accuracy == 0.5);

@@ -109,11 +109,19 @@ TEST_CASE("bradley_terry needs pairs, and refuses options out of range by name")
         REQUIRE(refuses(bradley_terry{.margin = x}, "bradley_terry", "margin"));
     for (const double x : {-0.1, 1.0, not_a_number})
         REQUIRE(refuses(bradley_terry{.noise = x}, "bradley_terry", "noise"));
-    for (const double x : {-0.1, not_a_number}) {
+    for (const double x : {-0.1, infinity, not_a_number}) {
         REQUIRE(refuses(bradley_terry{.centering = x}, "bradley_terry", "centering"));
         REQUIRE(refuses(bradley_terry{.score_penalty = x}, "bradley_terry", "score_penalty"));
         REQUIRE_THROWS_AS(run(bradley_terry{.centering = x}, sheet_scores()), rlgaf::option_error);
     }
+}
+
+TEST_CASE("bradley_terry: the smallest noise is still a number") {
+    const double denormal = std::numeric_limits<double>::denorm_min();
+    const score_result smallest = run(bradley_terry{.noise = denormal}, sheet_scores());
+    const score_result none = run(bradley_terry{}, sheet_scores());
+    REQUIRE(gap(smallest.stats.loss, none.stats.loss) < 1e-12);
+    REQUIRE(gap(smallest.d_real, none.d_real) < 1e-12);
 }
 
 TEST_CASE(

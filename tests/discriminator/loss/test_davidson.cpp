@@ -69,7 +69,7 @@ TEST_CASE("davidson with saturated scores and without samples") {
 }
 
 TEST_CASE("davidson refuses options out of range by name") {
-    for (const double x : {-0.1, infinity, not_a_number}) REQUIRE(refuses(davidson{.nu = x}, "davidson", "nu"));
+    for (const double x : {-0.1, 1e39, infinity, not_a_number}) REQUIRE(refuses(davidson{.nu = x}, "davidson", "nu"));
     for (const double x : {-0.1, 1.0, not_a_number}) REQUIRE(refuses(davidson{.tie = x}, "davidson", "tie"));
     for (const double x : {-0.1, 1.1, not_a_number})
         REQUIRE(refuses(davidson{.reward_of_tie = x}, "davidson", "reward_of_tie"));

@@ -30,7 +30,7 @@ TEST_CASE("score_l2 is bradley_terry's score penalty where demonstrations and sa
 }
 
 TEST_CASE("score_l2 refuses options out of range by name") {
-    for (const double x : {-0.1, not_a_number}) {
+    for (const double x : {-0.1, infinity, not_a_number}) {
         REQUIRE(refuses(score_l2{x}, "score_l2", "coefficient"));
         REQUIRE_THROWS_AS(run(score_l2{x}, sheet_scores()), rlgaf::option_error);
     }

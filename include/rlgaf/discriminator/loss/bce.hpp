@@ -36,7 +36,7 @@ struct bce {
                 const auto tail = tail_of(s);
                 const T missed = detail::choose(s < 0, t, 1 - t);  // of the target, on the other side of 0
                 return detail::score_term<T>{tail.value + missed * std::abs(s),
-                                             std::copysign(T{1}, s) * (missed - tail.share)};
+                                             detail::choose(s < 0, T{-1}, T{1}) * (missed - tail.share)};
             };
         };
         return detail::pointwise_loss(terms, d_real, d_fake, "bce", towards(1 - smooth_real), towards(smooth_fake));

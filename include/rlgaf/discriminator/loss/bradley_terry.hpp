@@ -24,10 +24,12 @@ struct bradley_terry {
     double noise = 0;             ///< in [0, 1): share of pairs whose label is a coin toss; 0.1 is usual
 
     void check() const {
-        detail::check_option(std::abs(margin) < std::numeric_limits<double>::infinity(), "bradley_terry", "margin",
-                             "a finite number", margin);
-        detail::check_option(centering >= 0, "bradley_terry", "centering", "0 or positive", centering);
-        detail::check_option(score_penalty >= 0, "bradley_terry", "score_penalty", "0 or positive", score_penalty);
+        constexpr double infinity = std::numeric_limits<double>::infinity();
+        detail::check_option(std::abs(margin) < infinity, "bradley_terry", "margin", "a finite number", margin);
+        detail::check_option(centering >= 0 && centering < infinity, "bradley_terry", "centering",
+                             "finite, 0 or positive", centering);
+        detail::check_option(score_penalty >= 0 && score_penalty < infinity, "bradley_terry", "score_penalty",
+                             "finite, 0 or positive", score_penalty);
         detail::check_option(noise >= 0 && noise < 1, "bradley_terry", "noise", "in [0, 1)", noise);
     }
 
@@ -47,8 +49,9 @@ struct bradley_terry {
                 return with_penalties(r, f, at.value, at.slope);
             });
         // p = sigmoid(-x) (noise / 2) (1 + exp(x + odds)): no logarithm to call
-        const T log_half = static_cast<T>(std::log(noise / 2));
-        const T odds = static_cast<T>(std::log(1 - noise / 2) - std::log(noise / 2));
+        const double log_half_noise = std::log(noise) - std::log(2.0);  // noise / 2 may be 0
+        const T log_half = static_cast<T>(log_half_noise);
+        const T odds = static_cast<T>(std::log(1 - noise / 2) - log_half_noise);
         return detail::map_pairs(terms, d_real, d_fake, "bradley_terry", [=](T r, T f) {
             const auto at = softplus_and_slope(r - f - m), apart = softplus_and_slope(r - f - m + odds);
             return with_penalties(r, f, at.value - apart.value - log_half, apart.slope - at.slope);

@@ -18,14 +18,13 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          the reward: Cai and Provilkov 2025, arXiv 2511.21667 (RARO).
 struct davidson {
     using role = role::discriminator_loss;
-    double nu = 1;   ///< >= 0; at equal scores a tie has the probability nu / (2 + nu)
+    double nu = 1;   ///< in [0, 1e30]; at equal scores a tie has the probability nu / (2 + nu)
     double tie = 0;  ///< in [0, 1): share of pairs labelled a tie, the others say that the demonstration wins
     tie_objective objective = tie_objective::likelihood;
     double reward_of_tie = 0.55;  ///< in [0, 1]; of the critic, with expected_reward
 
     void check() const {
-        detail::check_option(nu >= 0 && nu < std::numeric_limits<double>::infinity(), "davidson", "nu",
-                             "0 or a positive number", nu);
+        detail::check_option(nu >= 0 && nu <= 1e30, "davidson", "nu", "in [0, 1e30]", nu);
         detail::check_tie_options(objective, tie, reward_of_tie, nu > 0, "davidson");
     }
 

@@ -37,7 +37,7 @@ struct gail {
                 const T missed = detail::choose(s < 0, t, 1 - t);  // of the target, on the other side of 0
                 const T slope = missed - tail.share + c * size * tail.share * (1 - tail.share);
                 return detail::score_term<T>{(1 - c) * tail.value + size * (missed - c * tail.share),
-                                             std::copysign(T{1}, s) * slope};
+                                             detail::choose(s < 0, T{-1}, T{1}) * slope};
             };
         };
         return detail::pointwise_loss(terms, d_real, d_fake, "gail", towards(1), towards(0));

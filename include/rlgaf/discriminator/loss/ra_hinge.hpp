@@ -27,7 +27,7 @@ struct ra_hinge {
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
                                         workspace& work) const {
         return detail::relativistic_average(terms, d_real, d_fake, per_prompt, work, "ra_hinge", []<class U>(U x) {
-            return detail::loss_slope<U>{detail::choose(x < 1, 1 - x, U{0}), detail::choose(x < 1, U{-1}, U{0})};
+            return detail::loss_slope<U>{detail::choose(x >= 1, U{0}, 1 - x), detail::choose(x >= 1, U{0}, U{-1})};
         });
     }
 };

@@ -28,7 +28,8 @@ struct rp_hinge {
         check();
         return detail::map_pairs(terms, d_real, d_fake, "rp_hinge", [m = static_cast<T>(margin)](T r, T f) {
             const T missing = m - (r - f);
-            return detail::of_gap(detail::choose(missing > 0, missing, T{0}), detail::choose(missing > 0, T{-1}, T{0}));
+            return detail::of_gap(detail::choose(missing <= 0, T{0}, missing),
+                                  detail::choose(missing <= 0, T{0}, T{-1}));
         });
     }
 };

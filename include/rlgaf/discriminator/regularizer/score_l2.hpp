@@ -19,7 +19,8 @@ struct score_l2 {
     double coefficient = 1e-3;  ///< >= 0
 
     void check() const {
-        detail::check_option(coefficient >= 0, "score_l2", "coefficient", "0 or positive", coefficient);
+        detail::check_option(coefficient >= 0 && coefficient < std::numeric_limits<double>::infinity(), "score_l2",
+                             "coefficient", "finite, 0 or positive", coefficient);
     }
 
     template <class T>
