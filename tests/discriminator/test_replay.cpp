@@ -40,6 +40,21 @@ TEST_CASE("replay_buffer keeps the newest rows, first in, first out") {
     }
 }
 
+TEST_CASE("replay_buffer with an age limit keeps the rows of so many calls of add") {
+    for (const std::size_t age : {1u, 2u, 5u}) {
+        replay_buffer<numbers> buffer(1000, age);
+        for (int call = 0; call < 12; ++call) {
+            buffer.add({{call, call, call}});
+            const int oldest = std::max(0, call + 1 - static_cast<int>(age));
+            REQUIRE(buffer.size() == 3 * static_cast<std::size_t>(call + 1 - oldest));
+            std::vector<int> seen(12, 0);
+            for (const int r : buffer.sample(200, {.seed = age, .step = static_cast<std::uint32_t>(call)}).row)
+                ++seen[static_cast<std::size_t>(r)];
+            for (int c = 0; c < 12; ++c) REQUIRE((seen[static_cast<std::size_t>(c)] > 0) == (c >= oldest && c <= call));
+        }
+    }
+}
+
 TEST_CASE("replay_buffer draws every kept row equally often, and the same rows for the same key") {
     replay_buffer<numbers> buffer(10);
     buffer.add({{0, 1, 2}});

@@ -1,3 +1,9 @@
+#include "rlgaf/discriminator/loss/bradley_terry_all_pairs.hpp"
+#include "rlgaf/discriminator/loss/ra_hinge.hpp"
+#include "rlgaf/discriminator/loss/ra_ls.hpp"
+#include "rlgaf/discriminator/loss/ragan.hpp"
+#include "rlgaf/discriminator/per_column.hpp"
+#include "rlgaf/discriminator/regularizer/token_noise.hpp"
 #include "support/catch.hpp"
 #include "training/small_language.hpp"
 
@@ -115,7 +121,8 @@ struct question_reader : ngram_scorer<double> {
 
 }  // namespace
 
-TEST_CASE("Trap 10: micro-batches of unequal size give the gradient of the whole, not the mean of their means", "[training]") {
+TEST_CASE("Trap 10: micro-batches of unequal size give the gradient of the whole, not the mean of their means",
+          "[training]") {
     for (const std::size_t micro_rows : {1u, 3u, 5u}) {  // 16 and 32 rows do not divide by these
         INFO("rows a micro-batch: " << micro_rows);
         REQUIRE(relative_gap(trained_in_parts<double>(0), trained_in_parts<double>(micro_rows)) < 1e-12);
@@ -287,6 +294,59 @@ TEST_CASE("steps: rows that do not fill their groups are refused", "[training]")
     REQUIRE(trainer.run(options).policy_steps == 1);
 }
 
+namespace {
+/// A gate that lets the discriminator learn in the first round only.
+struct first_round_only {
+    using role = rlgaf::role::gate;
+    struct state {
+        bool begun = false;
+        template <class Archive>
+        void visit(Archive& a) {
+            a("begun", begun);
+        }
+    };
+    void check() const {}
+    turn operator()(state& s, double) const { return {.discriminator = !std::exchange(s.begun, true)}; }
+};
+/// What a checkpoint would keep of the replay.
+struct replay_sizes {
+    std::vector<std::uint64_t> kept;
+    template <class T>
+    void operator()(const char* name, T& value) {
+        if constexpr (std::is_convertible_v<T, std::uint64_t>)
+            if (std::string_view(name) == "size") kept.push_back(static_cast<std::uint64_t>(value));
+    }
+};
+}  // namespace
+
+TEST_CASE("replay remembers and ages in rounds in which the discriminator rests, too", "[training]") {
+    for (const std::size_t age : {0u, 2u}) {
+        players<double> p;
+        adversarial_trainer trainer{p.policy, p.discriminator, p.experts, first_round_only{}};
+        adversarial_options options = short_run(5);
+        options.replay_age = age;
+        REQUIRE(trainer.run(options).discriminator_steps == 0);
+        replay_sizes sizes;
+        trainer.visit(sizes);
+        const std::uint64_t rounds = age == 0 ? 5 : 2;
+        REQUIRE(sizes.kept == std::vector<std::uint64_t>{rounds * options.rows, rounds * options.rows});
+    }
+}
+
+TEST_CASE("accuracy is the discriminator's as it is used for rewards, whatever noise it trains with", "[training]") {
+    players<double> p;
+    adversarial_trainer taught{p.policy, p.discriminator, p.experts};
+    taught.run(short_run(20, 0.05));
+    players<double> q = p;
+    adversarial_trainer clean{p.policy, p.discriminator, p.experts};
+    adversarial_trainer noisy{q.policy, q.discriminator, q.experts,
+                              token_noise{.vocabulary = 4, .probability = {.from = 1}}};
+    const double accuracy = clean.run(short_run(1)).accuracy;
+    REQUIRE(accuracy != 0.5);
+    REQUIRE(noisy.run(short_run(1)).accuracy == accuracy);
+    REQUIRE(!same_bits(parameters_of(p.discriminator), parameters_of(q.discriminator)));
+}
+
 TEST_CASE("prompts: the samples of a prompt share its demonstration", "[training]") {
     asked_policy policy = answering_policy();
     question_reader discriminator;
@@ -331,6 +391,26 @@ TEST_CASE("prompts: the samples of a prompt share its demonstration", "[training
         REQUIRE(r.accuracy == Approx((16 - right_ones) / 16 + right_ones / 32));
     }
     REQUIRE(calls == 20);
+}
+
+TEST_CASE("prompts: losses that compare scores across prompts are refused, and nothing is trained", "[training]") {
+    asked_policy policy = answering_policy();
+    ngram_scorer<double> discriminator({.shape = {.vocabulary = 5, .order = 2}});
+    answer_book book;
+    questions source;
+    const auto said_by = [&](auto loss) {
+        adversarial_trainer trainer{policy, discriminator, book, prompts_from(source), rloo{.group_size = 4}, loss};
+        return message_of<option_error>([&] { trainer.run(short_run(1)); });
+    };
+    const std::vector<double> before = parameters_of(policy), judge = parameters_of(discriminator);
+    for (const std::string& message : {said_by(ragan{}), said_by(ra_ls{}), said_by(ra_hinge{}),
+                                       said_by(bradley_terry_all_pairs{}), said_by(per_column{ragan{}})}) {
+        INFO(message);
+        REQUIRE(contains(message, "rlgaf::adversarial_trainer: discriminator loss: expected one that compares scores"));
+        REQUIRE(contains(message, "across 4 prompts"));
+    }
+    REQUIRE((same_bits(parameters_of(policy), before) && same_bits(parameters_of(discriminator), judge)));
+    REQUIRE(said_by(ragan{.per_prompt = true}) == "nothing thrown");
 }
 
 TEST_CASE("prompts: both sides learn what depends on the prompt", "[training]") {

@@ -40,6 +40,8 @@ public:
     };
 
     void check() const { loss_.check(); }
+    bool compares_prompts() const requires requires(const Loss& loss) { loss.compares_prompts(); }
+    { return loss_.compares_prompts(); }
 
     template <class T>
     discriminator_loss_stats operator()(state& s, const discriminator_terms<T>& terms, std::span<T> d_real,

@@ -36,6 +36,8 @@ public:
     };
 
     void check() const { inner_.check(); }
+    bool compares_prompts() const requires requires(const Inner& loss) { loss.compares_prompts(); }
+    { return inner_.compares_prompts(); }
 
     template <class T>
     discriminator_loss_stats operator()(state& s, const discriminator_terms<T>& terms, std::span<T> d_real,

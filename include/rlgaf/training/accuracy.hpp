@@ -1,9 +1,8 @@
 #pragma once
 #include <limits>
 
-#include "rlgaf/training/discriminator_feed.hpp"
+#include "rlgaf/training/discriminator_parts.hpp"
 #include "rlgaf/training/score.hpp"
-#include "rlgaf/training/update_discriminator.hpp"
 
 /// How often the discriminator is right, in the kinds of pairs that trainers have.
 namespace rlgaf::inline RLGAF_ABI::detail {
@@ -71,21 +70,6 @@ public:
         mean_of_columns(std::span<const T>(real_score_), round.width, real_mean_);
         mean_of_columns(std::span<const T>(round.score), round.width, mean_);
         return pair_accuracy(std::span<const T>(real_mean_), std::span<const T>(mean_));
-    }
-
-    /// Of a step before it was taken, on its fresh samples.
-    double of_step(S& discriminator, const typename discriminator_feed<batch>::step& step,
-                   const discriminator_scratch<T>& seen, const discriminator_update_report& done) {
-        if constexpr (Kind == judged::rows) {
-            mean_of_columns(std::span<const T>(seen.score), score_width(discriminator), mean_);
-            const std::span<const T> score(mean_);
-            return matched_accuracy(score.first(rows(step.real)), score.subspan(rows(step.real), step.fresh),
-                                    std::span<const std::uint32_t>(step.pairs));
-        } else if constexpr (Kind == judged::pairs) {
-            return pair_critic_accuracy(std::span<const T>(seen.score).first(3 * step.fresh));
-        } else {
-            return done.loss.accuracy;
-        }
     }
 
 private:

@@ -100,7 +100,7 @@ private:
         };
 
         const auto judge = [&](const typename P::prompts& asked, rng_key own) {
-            if constexpr (!frozen) discriminator_.draw_experts(asked, rows(policy_.round.batch), own);
+            if constexpr (!frozen) discriminator_.draw_experts(policy_.parts, asked, rows(policy_.round.batch), own);
             discriminator_.judge(policy_.parts, policy_.policy, policy_.round, options, own);
         };
         const typename P::prompts prompts = policy_.sample(options, key, report, judge);
@@ -120,6 +120,7 @@ private:
         if constexpr (has_role<role::critic, C...>) report.critic_seconds = lap();
         if constexpr (!frozen) {
             if (who.discriminator) discriminator_.learn(policy_.parts, policy_.round, options, key, report);
+            discriminator_.remember(policy_.round.batch, options);
             report.discriminator_seconds = lap();
         }
         ++rounds_done_;

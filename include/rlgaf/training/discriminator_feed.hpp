@@ -16,7 +16,6 @@ public:
     struct step {
         Batch real, fake;
         std::vector<std::uint32_t> pairs;  ///< [rows of fake], rows of real
-        std::size_t fresh = 0;             ///< the first rows of fake are of this round
     };
 
     /// Each sample's demonstration, once a sample.
@@ -28,8 +27,7 @@ public:
 
     /// Step k of the round: fresh samples drawn without repeats, then past ones, then beginnings.
     const step& next(const Batch& samples, const adversarial_options& options, rng_key key, std::size_t k) {
-        if (past_fake_.capacity() != options.replay_capacity || past_fake_.max_age() != options.replay_age)
-            past_fake_ = past_real_ = replay_buffer<Batch>(options.replay_capacity, options.replay_age);
+        set_limits(options);
         const std::size_t n = rows(samples), wanted = options.discriminator_rows == 0 ? n : options.discriminator_rows;
         const std::size_t old_rows =
             past_fake_.size() == 0 ? 0
@@ -41,7 +39,6 @@ public:
 
         // The fresh samples' demonstrations, each once; then one demonstration for each past sample.
         step& s = step_;
-        s.fresh = fresh;
         s.pairs.clear();
         pick_.clear();
         place_.assign(rows(real), rows(real));
@@ -66,7 +63,8 @@ public:
     }
 
     /// The round is over: its samples become past ones.
-    void remember(const Batch& samples) {
+    void remember(const Batch& samples, const adversarial_options& options) {
+        set_limits(options);
         past_fake_.add(samples);
         past_real_.add(real_of_samples());
     }
@@ -77,6 +75,11 @@ public:
     }
 
 private:
+    void set_limits(const adversarial_options& options) {
+        if (past_fake_.capacity() != options.replay_capacity || past_fake_.max_age() != options.replay_age)
+            past_fake_ = past_real_ = replay_buffer<Batch>(options.replay_capacity, options.replay_age);
+    }
+
     /// Pairs of beginnings of the same length, even in 1 .. the shorter row's: nothing but what was said tells them apart.
     void add_beginnings(step& s, double each, rng_key key, std::size_t k) {
         if constexpr (cuts_prefixes<Batch>) {

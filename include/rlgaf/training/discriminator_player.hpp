@@ -6,6 +6,7 @@
 #include "rlgaf/training/check_trainer.hpp"
 #include "rlgaf/training/discriminator_feed.hpp"
 #include "rlgaf/training/rollout_values.hpp"
+#include "rlgaf/training/update_discriminator.hpp"
 
 namespace rlgaf::inline RLGAF_ABI::detail {
 
@@ -23,10 +24,13 @@ public:
     discriminator_player(S& discriminator, E& experts) : discriminator_(discriminator), experts_(experts) {}
 
     /// One demonstration a sample, or one a prompt that its samples share.
-    void draw_experts([[maybe_unused]] const typename P::prompts& prompts, std::size_t samples, rng_key key) {
+    /// Errors: option_error where the loss would compare scores of different prompts.
+    void draw_experts([[maybe_unused]] parts& all, [[maybe_unused]] const typename P::prompts& prompts,
+                      std::size_t samples, rng_key key) {
         feed_.matched.resize(samples);
         std::size_t per_prompt = 1;
         if constexpr (has_role<role::prompt_source, C...>) {
+            check_prompts(loss_of(all).component, rows(prompts));
             feed_.real = experts_.answers(prompts, key);
             per_prompt = samples / rows(prompts);
             check_size(rows(feed_.real), rows(prompts), "adversarial_trainer", "rows of the experts' answers");
@@ -74,9 +78,9 @@ public:
         const bool warm = warm_ || number >= options.discriminator_warmup || options.discriminator_updates == 0;
         turn who{.policy = warm || frozen};
         if constexpr (!frozen) {
+            report.accuracy =
+                accuracy_.of_round(discriminator_, feed_.real, feed_.matched, round, options.micro_batch_rows);
             if constexpr (has_role<role::gate, C...>) {
-                report.accuracy =
-                    accuracy_.of_round(discriminator_, feed_.real, feed_.matched, round, options.micro_batch_rows);
                 no_component none;
                 const turn gate = find_part<role::gate>(all, none)(report.accuracy);
                 who.policy = who.policy && gate.policy;
@@ -94,14 +98,7 @@ public:
     /// Role 5.
     void learn(parts& all, trajectories<P>& round, const adversarial_options& options, rng_key key,
                round_report& report) {
-        no_component none;
-        auto& loss = [&]() -> auto& {
-            if constexpr (has_role<role::discriminator_loss, C...>)
-                return find_part<role::discriminator_loss>(all, none);
-            else
-                return default_loss_;
-        }
-        ();
+        auto& loss = loss_of(all);
         for (std::size_t k = 0; k < options.discriminator_updates; ++k) {
             const auto& step = feed_.next(round.batch, options, key, k);
             const rng_key own{key.seed ^ ((k + 1) << 40), key.step};
@@ -114,11 +111,12 @@ public:
                                parts_of_role<role::input_penalty>(all), parts_of_role<role::weight_constraint>(all),
                                parts_of_role<role::input_noise>(all)));
             describe(done, report);
-            if (k == 0 && !has_role<role::gate, C...>)
-                report.accuracy = accuracy_.of_step(discriminator_, step, scratch_, done);
         }
         if (report.accuracy > options.warmup_accuracy) warm_ = true;
-        if (options.discriminator_updates > 0) feed_.remember(round.batch);
+    }
+    /// At the end of a round, whoever learnt in it.
+    void remember(const batch& samples, const adversarial_options& options) {
+        if (options.discriminator_updates > 0) feed_.remember(samples, options);
     }
 
     template <class Archive>
@@ -133,6 +131,24 @@ private:
     static auto& only(parts& all) {
         no_component none;
         return find_part<Role>(all, none).component;
+    }
+
+    template <class Loss>
+    static void check_prompts([[maybe_unused]] const Loss& loss, [[maybe_unused]] std::size_t prompts) {
+        if constexpr (requires { loss.compares_prompts(); })
+            if (prompts > 1 && loss.compares_prompts()) [[unlikely]]
+                fail(error_kind::option, "adversarial_trainer", "discriminator loss",
+                     "one that compares scores within a prompt (bradley_terry{}, ragan{.per_prompt = true})",
+                     short_text("one that compares them across ", prompts, " prompts"));
+    }
+
+    auto& loss_of([[maybe_unused]] parts& all) {
+        if constexpr (has_role<role::discriminator_loss, C...>) {
+            no_component none;
+            return find_part<role::discriminator_loss>(all, none);
+        } else {
+            return default_loss_;
+        }
     }
 
     void attribute([[maybe_unused]] trajectories<P>& t, [[maybe_unused]] const adversarial_options& options) {

@@ -21,6 +21,7 @@ struct bradley_terry_all_pairs {
         detail::check_option(std::abs(margin) < std::numeric_limits<double>::infinity(), "bradley_terry_all_pairs",
                              "margin", "a finite number", margin);
     }
+    bool compares_prompts() const { return true; }
 
     template <class T>
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,

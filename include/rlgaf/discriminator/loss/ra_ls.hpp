@@ -20,6 +20,7 @@ struct ra_ls {
     bool per_prompt = false;  ///< true where scores of different prompts are not to be compared
 
     void check() const {}
+    bool compares_prompts() const { return !per_prompt; }
 
     template <class T>
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real, std::span<T> d_fake,
