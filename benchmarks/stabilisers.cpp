@@ -56,9 +56,15 @@ std::vector<record> read_records(const std::string& path) {
             if (!line.empty()) all.push_back(record::from(json::parse(line)));
         } catch (const json::exception& e) {
             rlgaf::fail(rlgaf::error_kind::file, "stabilisers", fmt::format("{}, line {}", path, number),
-                        "a finished run as JSON (--fresh begins anew)", e.what());
+                        "a finished run as JSON", e.what());
         }
     return all;
+}
+
+void write_records(const std::string& path, const std::vector<record>& all) {
+    rlgaf::atomic_file file(path);
+    for (const record& r : all) file.write(r.as_json().dump() + '\n');
+    file.commit();
 }
 
 // The base model of one seed, and the words it is asked for.
@@ -121,6 +127,7 @@ record run(const variant& v, const form& f, const std::string& target, std::uint
 }
 
 interval mean_of(const std::vector<double>& x) {
+    if (x.empty()) return {};
     std::vector<interval> seeds;
     for (const double v : x) seeds.push_back({v, v, v});
     return align_words::over_seeds(seeds);
@@ -147,7 +154,7 @@ int main(int argc, char** argv) {
     app.add_option("--target", target, "english, french, german, italian or spanish");
     app.add_option("--only", only, "names of variants or families, several with commas")->delimiter(',');
     app.add_flag("--list", list, "name the variants and stop");
-    app.add_flag("--fresh", fresh, "forget what is in --results");
+    app.add_flag("--fresh", fresh, "do these runs again that are in --results");
     app.add_option("--results", results_path, "finished runs: read, and added to, a JSON line each");
     app.add_option("--rounds", f.rounds, "adversarial rounds of a run")->check(CLI::Range(20, 100000));
     app.add_option("--policy-rate", f.policy_rate, "learning rate of the policy");
@@ -174,7 +181,13 @@ int main(int argc, char** argv) {
         std::optional<rlgaf::atomic_file> json_file;
         if (!json_path.empty()) json_file.emplace(json_path);
         rlgaf::atomic_file picture_file(picture);
-        std::vector<record> done = fresh ? std::vector<record>{} : read_records(results_path);
+        std::vector<record> done = read_records(results_path);
+        if (fresh)  // the others' runs stay
+            std::erase_if(done, [&](const record& r) {
+                return r.target == target && r.form == f.name() && r.seed >= first_seed &&
+                       r.seed < first_seed + seeds &&
+                       std::any_of(all.begin(), all.end(), [&](const variant& v) { return v.name == r.variant; });
+            });
         const auto find = [&](const std::string& name, std::uint64_t seed) -> const record* {
             for (const record& r : done)
                 if (r.variant == name && r.seed == seed && r.target == target && r.form == f.name()) return &r;
@@ -186,8 +199,8 @@ int main(int argc, char** argv) {
         fmt::print("{} variants, {} seeds, {}: {} runs to do ({})\n", all.size(), seeds, target, missing, f.name());
 
         if (missing > 0) {
-            if (fresh) std::filesystem::remove(results_path);
             std::filesystem::create_directories(std::filesystem::absolute(results_path).parent_path());
+            if (fresh) write_records(results_path, done);
             std::ofstream results(results_path, std::ios::app);
             rlgaf::progress bar("runs", missing, {});
             std::size_t finished = 0;
@@ -225,18 +238,23 @@ int main(int argc, char** argv) {
                 const record& r = *find(v.name, seed);
                 failed += r.failed();
                 valid.push_back(r.valid_new), distinct.push_back(r.distinct), memorised.push_back(r.memorised);
-                halfway.push_back(r.halfway), seconds.push_back(r.seconds);
+                if (!r.failed()) halfway.push_back(r.halfway);
+                seconds.push_back(r.seconds);
                 gain.push_back(r.valid_new - find("default", seed)->valid_new);
             }
             const interval y = mean_of(valid), d = mean_of(gain), x = mean_of(distinct), m = mean_of(memorised),
                            h = mean_of(halfway), t = mean_of(seconds);
             table.row({v.family, v.name, fmt::format("{:.2f} [{:.2f}, {:.2f}]", y.mean, y.lo, y.hi),
                        v.name == "default" ? "" : fmt::format("{:+.2f} [{:+.2f}, {:+.2f}]", d.mean, d.lo, d.hi),
-                       fmt::format("{:.1f}", x.mean), fmt::format("{:.3f}", m.mean), fmt::format("{:.0f}", h.mean),
-                       fmt::format("{:.1f}", t.mean), std::to_string(failed)});
+                       fmt::format("{:.1f}", x.mean), fmt::format("{:.3f}", m.mean),
+                       halfway.empty() ? "-" : fmt::format("{:.0f}", h.mean), fmt::format("{:.1f}", t.mean),
+                       std::to_string(failed)});
             rows.push_back({{"family", v.family}, {"variant", v.name}, {"valid_new", y.mean}, {"valid_new_lo", y.lo}});
             rows.back().update({{"valid_new_hi", y.hi}, {"gain", d.mean}, {"gain_lo", d.lo}, {"gain_hi", d.hi}});
-            rows.back().update({{"distinct", x.mean}, {"memorised", m.mean}, {"halfway", h.mean}, {"seconds", t.mean}});
+            rows.back().update({{"distinct", x.mean},
+                                {"memorised", m.mean},
+                                {"halfway", halfway.empty() ? json() : json(h.mean)},
+                                {"seconds", t.mean}});
             rows.back().update({{"failed", failed}, {"seeds", seeds}, {"target", target}});
             if (v.name == "default") continue;
             if (chart.groups.empty() || chart.groups.back().name != v.family)
@@ -252,7 +270,8 @@ int main(int argc, char** argv) {
         fmt::print("{}", table.text());
         fmt::print(
             "shares in per cent of {} samples at temperature 1, brackets: 95 % over seeds; over the default: the same "
-            "seeds compared;\nhalf-way: rounds to half of the gain; failed: seeds that ended in NaN, no better than "
+            "seeds compared;\nhalf-way: rounds to half of the gain, of seeds that did not fail; failed: seeds that "
+            "ended in NaN, no better than "
             "the base model, or with less than 80 % distinct words\n",
             align_words::samples);
         for (rlgaf::interval_group& g : chart.groups)

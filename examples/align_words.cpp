@@ -123,7 +123,7 @@ void align_letters(const std::string& method, policy& model, const policy& base,
               rlgaf::bce{.smooth_real = 0.2}, reward_of(s, rlgaf::rollout_reward{}), rollouts);
     else  // VinePPO: how much it raised that average
         align(model, base, data, letters, s, seed, log,
-              rlgaf::reinforce{.baseline = rlgaf::reinforce_baseline::none, .discount = 0},
+              rlgaf::reinforce{.baseline = rlgaf::reinforce_baseline::none, .discount = 0, .group_size = 0},
               rlgaf::bce{.smooth_real = 0.2},
               reward_of(s, rlgaf::rollout_reward{.credit = rlgaf::rollout_credit::difference, .initial_is_mean = true}),
               rollouts);

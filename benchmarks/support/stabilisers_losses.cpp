@@ -22,8 +22,19 @@ void add_losses(std::vector<variant>& all) {
                                       {"f_gan reverse_kl", divergence::reverse_kl},
                                       {"f_gan pearson", divergence::pearson},
                                       {"f_gan squared_hellinger", divergence::squared_hellinger},
-                                      {"f_gan jensen_shannon", divergence::jensen_shannon}})
+                                      {"f_gan jensen_shannon", divergence::jensen_shannon},
+                                      {"f_gan gan", divergence::gan},
+                                      {"f_gan total_variation", divergence::total_variation},
+                                      {"f_gan alpha .5", divergence::alpha}})
         all.push_back(with_loss(name, f_gan{.kind = which}));
+    // losses whose scores mean something else than log odds, with the rewards that go with them
+    const auto with_own = [&](const char* name, auto loss, auto map) {
+        all.push_back({"loss", name, [=](setting& s) { train(s, default_advantage(), loss, reward_of(map)); }});
+    };
+    with_own("lsgan + its reward", lsgan{}, least_squares_reward{});
+    with_own("total_variation + its reward", total_variation{}, tanh_reward{});
+    with_own("f_gan reverse_kl + its reward", f_gan{.kind = divergence::reverse_kl},
+             f_gan_reward{.divergence = {divergence::reverse_kl}});
 }
 
 void add_relativistic(std::vector<variant>& all) {

@@ -38,6 +38,11 @@ void add_regularizers(std::vector<variant>& all) {
     all.push_back({"regularizer", "wgan + gradient_penalty", [](setting& s) {
                        train(s, default_advantage(), wgan{}, default_reward(), gradient_penalty{.lambda = 10});
                    }});
+    all.push_back({"regularizer", "wgan + wgan_div",
+                   [](setting& s) { train(s, default_advantage(), wgan{}, default_reward(), wgan_div{}); }});
+    all.push_back({"regularizer", "wgan + spectral_norm 4", [](setting& s) {
+                       train(s, default_advantage(), wgan{}, default_reward(), spectral_norm{.norm = 4});
+                   }});
     all.push_back({"regularizer", "bradley_terry + r1 1 + r2 1", [](setting& s) {
                        train(s, default_advantage(), bradley_terry{}, default_reward(), r1{.gamma = 1}, r2{.gamma = 1});
                    }});
@@ -67,6 +72,11 @@ void add_balance(std::vector<variant>& all) {
     });
     options("beginnings 1", [](adversarial_options& o) { o.beginnings = 1; });
     all.push_back(with("balance", "accuracy_gate .75", accuracy_gate{.high = 0.75}));
+    all.push_back({"balance", "averaged_scorer .9", [](setting& s) {
+                       judge raw(s.base, s.judge_options());
+                       averaged_scorer discriminator(raw);
+                       train_against(s, discriminator, default_advantage(), default_loss(), default_reward());
+                   }});
 }
 
 }  // namespace stabilisers

@@ -29,10 +29,20 @@ void add_rewards(std::vector<variant>& all) {
     all.push_back({"reward", "bradley_terry against the expert", [](setting& s) {
                        train(s, default_advantage(), bradley_terry{}, reward_of(bradley_terry_reward{}));
                    }});
-    all.push_back({"reward", "duplicate_discount", [](setting& s) {
+    all.push_back({"reward", "d + duplicate_discount", [](setting& s) {
                        train(s, default_advantage(), default_loss(),
-                             pipeline{log_d_reward{}, duplicate_discount{}, kl_penalty{.beta = 0.1}, missing_eos{}});
+                             pipeline{d_reward{}, duplicate_discount{}, kl_penalty{.beta = 0.1}, missing_eos{}});
                    }});
+    const auto logit_then = [&](const char* name, auto stage) {
+        all.push_back({"reward", name, [stage](setting& s) {
+                           train(s, default_advantage(), default_loss(),
+                                 pipeline{logit_reward{.clip = 10}, stage, kl_penalty{.beta = 0.1}, missing_eos{}});
+                       }});
+    };
+    logit_then("batch_normalize", batch_normalize{});
+    logit_then("running_normalize", running_normalize{});
+    logit_then("ema_normalize", ema_normalize{});
+    logit_then("novelty_bonus .1", novelty_bonus{.weight = 0.1});
     all.push_back({"reward", "similarity_penalty", [](setting& s) {
                        train(s, default_advantage(), default_loss(),
                              pipeline{logit_reward{}, similarity_penalty{}, kl_penalty{.beta = 0.1}, missing_eos{}});
@@ -48,12 +58,23 @@ void add_credit(std::vector<variant>& all) {
     all.push_back({"credit", "step-wise: differences", [=](setting& s) {
                        train(s, by_step(), on_tokens{bce{.smooth_real = 0.2}}, reward_of(score_difference{}));
                    }});
+    all.push_back({"credit", "step-wise: 2d-1 + absorbing_state", [=](setting& s) {
+                       train(s, by_step(), on_tokens{bce{.smooth_real = 0.2}},
+                             pipeline{token_score_reward{}, absorbing_state{.horizon = 15}, kl_penalty{.beta = 0.1},
+                                      missing_eos{}});
+                   }});
+    all.push_back(
+        {"credit", "step-wise: 2d-1 + return_scale", [=](setting& s) {
+             train(s, by_step(), on_tokens{bce{.smooth_real = 0.2}},
+                   pipeline{token_score_reward{}, return_scale{.discount = 1}, kl_penalty{.beta = 0.1}, missing_eos{}});
+         }});
     all.push_back({"credit", "rollouts: seqgan", [](setting& s) {
                        train(s, reinforce{.baseline = reinforce_baseline::per_step, .discount = 0}, default_loss(),
                              reward_of(rollout_reward{}), rollout_values{.rollouts = 4, .map = score_map::logit});
                    }});
     all.push_back({"credit", "rollouts: vine", [](setting& s) {
-                       train(s, reinforce{.baseline = reinforce_baseline::none, .discount = 0}, default_loss(),
+                       train(s, reinforce{.baseline = reinforce_baseline::none, .discount = 0, .group_size = 0},
+                             default_loss(),
                              reward_of(rollout_reward{.credit = rollout_credit::difference, .initial_is_mean = true}),
                              rollout_values{.rollouts = 4, .map = score_map::logit});
                    }});
