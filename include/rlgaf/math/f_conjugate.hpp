@@ -57,7 +57,8 @@ RLGAF_INLINE f_term<T> alpha_conjugate(T a, T log_u, T slope) noexcept {
             choose(held != log_u && log_u == log_u, T{0}, exponential(held) * slope)};
 }
 
-/// exp(sign s), constant beyond |s| = log_ratio_limit; and exp(sign s) - 1.
+/// exp(sign s - shift), and the same minus 1. Where sign s is above log_ratio_limit they go on as straight lines, which
+/// stay finite and still pull a score back; below minus the limit they are constant.
 template <class T>
 struct held_exponential {
     T value, minus_1;
@@ -66,9 +67,9 @@ struct held_exponential {
 template <class T>
 RLGAF_INLINE held_exponential<T> exponential_within(T s, T sign, T shift = 0) noexcept {
     constexpr T limit = static_cast<T>(log_ratio_limit);
-    const T held = held_within(s, -limit, limit), x = sign * held - shift;
-    const T value = exponential(x);
-    return {value, exponential_minus_1(x), choose(held != s && s == s, T{0}, sign * value)};
+    const T up = sign * s, held = held_within(up, -limit, limit), x = held - shift;
+    const T value = exponential(x), beyond = choose(up > limit, value * (up - limit), T{0});
+    return {value + beyond, exponential_minus_1(x) + beyond, choose(up < -limit, T{0}, sign * value)};
 }
 
 }  // namespace detail

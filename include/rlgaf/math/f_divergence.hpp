@@ -5,7 +5,8 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 /// The scalars of one divergence. s: score, u: density ratio expert / policy.
-/// Extremes: exponentials of s are constant, without slope, beyond |s| = 20; so is alpha's where |log u| is above 20.
+/// Extremes: exponentials of s go on as straight lines above 20 and are constant, without slope, below -20; alpha's is
+///           constant where |log u| is above 20.
 /// Source:  Nowozin, Cseke, Tomioka 2016, arXiv 1606.00709, tables 1, 2, 5, 6; reverse_kl with f* = s - 1.
 struct f_divergence {
     divergence kind = divergence::jensen_shannon;

@@ -11,8 +11,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Adds:    d_real -= g'(s_r) / n_real;  d_fake += u(s_f) g'(s_f) / n_fake, u the density ratio that the score claims.
 /// Units:   -L estimates D_f(expert || policy) from below. The optimum is f_divergence{}.score(expert / policy).
 ///          The policy's reward is f_divergence{}.conjugate(s).value, or .activation(s).value, which does not saturate.
-/// At kinks: exponentials of s are constant beyond |s| = 20, alpha's power where |log u| is above 20: no gradient
-///          there; the limits count as inside.
+/// At kinks: exponentials of s go on as straight lines above 20 and are constant below -20; alpha's power is constant
+///          where |log u| is above 20. No gradient where constant; the limits count as inside.
 /// Degenerate: a side without rows contributes nothing.
 /// Errors:  shape_error; option_error.
 /// Needs:   scores of kl, squared_hellinger and alpha that stay small: their gradients grow exponentially. pearson
