@@ -31,9 +31,11 @@ class on_tokens {
 public:
     using role = role::discriminator_loss;
     static constexpr bool token_level = true;
-    static_assert(component_of<Loss, rlgaf::role::discriminator_loss> && !stateful<Loss>,
-                  "rlgaf: on_tokens takes a loss without memory that looks at one score at a time: bce, gail, lsgan, "
-                  "wgan, hinge, total_variation, f_gan, or one of your own in as_discriminator_loss");
+    static_assert(
+        component_of<Loss, rlgaf::role::discriminator_loss> &&
+            std::is_invocable_v<const Loss&, const discriminator_terms<double>&, std::span<double>, std::span<double>>,
+        "rlgaf: on_tokens takes a loss without memory that looks at one score at a time: bce, gail, lsgan, "
+        "wgan, hinge, total_variation, f_gan, or one of your own in as_discriminator_loss");
 
     explicit on_tokens(Loss loss, token_average average = token_average::tokens)
         : loss_(static_cast<Loss&&>(loss)), average_(average) {}
@@ -41,8 +43,9 @@ public:
     void check() const {
         loss_.check();
         const bool weighs = requires { Loss::pointwise; };
-        detail::check_option(weighs || average_ == token_average::tokens, "on_tokens", "average",
-                             "token_average::tokens, because the loss takes no weights", 1);
+        if (!weighs && average_ != token_average::tokens) [[unlikely]]
+            fail(error_kind::option, "on_tokens", ".average", "token_average::tokens, because the loss takes no weights",
+                 "token_average::rows");
     }
 
     template <class T>
