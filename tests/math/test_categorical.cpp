@@ -88,10 +88,10 @@ TEST_CASE("log_softmax_backward without an entropy term is the one with 0") {
 }
 
 TEST_CASE("log_softmax_backward: no gradient where the probability is 0, and shapes are checked") {
-    const auto [log_prob, entropy] = softmax({-infinity, 0, 1});
+    const auto lp = softmax({-infinity, 0, 1});
     vector gradient(3);
     const auto backward = [&](std::size_t action) {
-        log_softmax_backward(std::span<const double>(log_prob), action, entropy, 1.0, 1.0, 1.0,
+        log_softmax_backward(std::span<const double>(lp.first), action, lp.second, 1.0, 1.0, 1.0,
                              std::span<double>(gradient));
     };
     backward(2);
