@@ -12,13 +12,22 @@ struct outcome_reward {
     std::span<const double> value;  ///< [B]
 };
 
-/// What a step's rows earned. The row's reward is the sum of its outcomes and of its unmasked token rewards.
+/// What a step's rows earned. The row's reward is the sum of its outcomes and of its unmasked token rewards. A row that
+/// none of the outcomes applies to has no reward: its token rewards, if any, do not count either.
 template <class T>
 struct reward_view {
     std::span<const outcome_reward> outcome;  ///< K rewards of [B]
     ragged_view<const T> token{};             ///< optional: paid at single tokens
     std::span<const double> bootstrap{};      ///< optional [B]: value after a truncated row, 0 for the others
 };
+
+/// Whether row i has a reward.
+template <class T>
+bool has_reward(const reward_view<T>& reward, std::size_t i) {
+    bool applies = reward.outcome.empty();
+    for (const outcome_reward& r : reward.outcome) applies = applies || !is_nan(&r.value[i]);
+    return applies;
+}
 
 /// Owns the rewards of one step; memory is kept from step to step.
 template <class T>

@@ -14,7 +14,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Shapes:  token_weight [B, length]; masked slots are neither read nor paid.
 /// Units:   reward a token. Weights have none: they are divided by their sum. Survival bias: none in the row's sum.
 /// Degenerate: weights that are all 0 (a saturated scorer): equal parts, as uniform_redistribution. Rows without
-///          unmasked tokens keep their outcomes. NaN ("does not apply") is not moved and stays.
+///          unmasked tokens keep their outcomes. NaN ("does not apply") is not moved and stays,
+///          and such a row has no reward.
 /// Errors:  shape_error.
 /// Needs:   token_weight, which the trainer gives where needs_token_weight is set, of a scorer that attributes_tokens.
 ///          An estimator that pays steps (reinforce, gae): one that sums a row, as grpo does, sees no difference. Discount

@@ -5,8 +5,8 @@
 
 namespace rlgaf::inline RLGAF_ABI {
 
-/// Truncated rows take no part: every outcome that stands before it becomes NaN ("does not apply") on them, and their
-/// unmasked token rewards become 0. For the end of a pipeline; later stages would reward them again.
+/// Truncated rows take no part: every outcome that stands before it becomes NaN ("does not apply") on them, so that
+/// their token rewards do not count either. For the end of a pipeline: an outcome of a later stage would reward them again.
 /// Units:   none. Survival bias: none by itself; rows that are never judged too long may grow.
 /// Degenerate: no outcomes before it: it adds "overlong_filter" [B], NaN on truncated rows and 0 on the others.
 /// Errors:  shape_error.
@@ -24,12 +24,6 @@ struct overlong_filter {
         for (std::size_t k = 0; k < out.outcomes(); ++k)
             for (std::size_t i = 0; i < out.rows(); ++i)
                 if (terms.truncated[i]) out.outcome(k)[i] = std::numeric_limits<double>::quiet_NaN();
-        if (out.view().token.empty()) return;
-        const ragged_view<T> token = out.token();
-        detail::check_same_shape_if_given(token, terms.mask, "overlong_filter", "terms.mask");
-        for_each_token(token, terms.mask, [&](std::size_t b, std::size_t t) {
-            if (terms.truncated[b]) token.row(b)[t] = 0;
-        });
     }
 };
 

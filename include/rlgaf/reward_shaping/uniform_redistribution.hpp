@@ -8,7 +8,8 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          token takes the rest that rounding leaves. The moved outcomes become 0.
 /// Shapes:  masked slots are not paid.
 /// Units:   reward a token. Survival bias: none in the row's sum.
-/// Degenerate: rows without unmasked tokens keep their outcomes. NaN ("does not apply") is not moved and stays.
+/// Degenerate: rows without unmasked tokens keep their outcomes. NaN ("does not apply") is not moved and stays, and such
+///          a row has no reward.
 /// Errors:  shape_error.
 /// Needs:   discount 1 in the estimator: with less the row's sum is no longer what counts.
 /// Source:  Gangwani, Zhou and Peng 2020, arXiv 2010.12718.

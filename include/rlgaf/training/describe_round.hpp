@@ -59,17 +59,8 @@ void describe_round(trajectories<P>& t, round_report& report) {
     }
     const reward_view<typename P::scalar> reward = t.reward.view();
     std::vector<double>& total = t.work.a;
-    total.assign(n, 0.0);
-    for (std::size_t b = 0; b < n; ++b) {
-        bool applies = !reward.token.empty();
-        for (const outcome_reward& r : reward.outcome)
-            if (!is_nan(&r.value[b])) {
-                total[b] += r.value[b];
-                applies = true;
-            }
-        if (!reward.token.empty()) total[b] += masked_row_sum(reward.token, mask, b);
-        if (!applies) total[b] = round_report::none;
-    }
+    total.resize(n);
+    for (std::size_t b = 0; b < n; ++b) total[b] = total_reward(reward, mask, b);
     const moments m = moments_of(span_of(total));
     report.tokens = all_tokens;
     report.reward_mean = m.mean;

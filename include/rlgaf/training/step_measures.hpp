@@ -40,15 +40,11 @@ void gather(const ragged_view<const T>& from, std::span<const std::size_t> pick,
 /// What the row earned, all outcomes and token rewards together; NaN if no reward applies to it.
 template <class T>
 double total_reward(const reward_view<T>& reward, const mask_view& mask, std::size_t b) {
-    double total = 0;
-    bool applies = !reward.token.empty();
-    for (const outcome_reward& r : reward.outcome)
-        if (!is_nan(&r.value[b])) {
-            total += r.value[b];
-            applies = true;
-        }
-    if (!reward.token.empty()) total += masked_row_sum(reward.token, mask, b);
-    return applies ? total : std::numeric_limits<double>::quiet_NaN();
+    if (!has_reward(reward, b) || (reward.outcome.empty() && reward.token.empty()))
+        return std::numeric_limits<double>::quiet_NaN();
+    double total = reward.token.empty() ? 0 : masked_row_sum(reward.token, mask, b);
+    for (const outcome_reward& r : reward.outcome) total += is_nan(&r.value[b]) ? 0 : r.value[b];
+    return total;
 }
 
 /// The mask without the rows that no reward applies to. `mask` is that of the picked rows.
@@ -57,8 +53,7 @@ mask_view paid_tokens(const reward_view<T>& reward, std::span<const std::size_t>
                       std::span<const std::uint32_t> lengths, ragged_buffer<std::uint8_t>& paid) {
     paid.assign(lengths);
     for (std::size_t i = 0; i < pick.size(); ++i) {
-        bool applies = reward.outcome.empty() || !reward.token.empty();
-        for (const outcome_reward& r : reward.outcome) applies = applies || !is_nan(&r.value[pick[i]]);
+        const bool applies = has_reward(reward, pick[i]);
         const included_tokens included(mask, i);
         const auto row = paid.view().row(i);
         for (std::size_t t = 0; t < row.size(); ++t) row[t] = applies && included[t];

@@ -234,6 +234,22 @@ TEST_CASE("trap: the NaN of a failed scorer is out of mean, deviation and count"
     });
 }
 
+TEST_CASE("trap: a truncated row without KL must not be the best one because its outcome does not apply") {
+    const advantage_case without{
+        .shape = {{0, 0}, {0, 0}}, .outcome = {{1, 2}}, .token = {{-1, 0}, {-3, 0}}, .group = {0, 0}};
+    for (const double kl : {0.0, -5.0}) {
+        const advantage_case with{.shape = {{0, 0}, {0, 0}, {0, 0}},
+                                  .outcome = {{1, not_a_number, 2}},
+                                  .token = {{-1, 0}, {kl, 0}, {-3, 0}},
+                                  .group = {0, 0, 0}};
+        for_each_estimator([&](const char* name, const auto& estimator) {
+            CAPTURE(name, kl);
+            const table a = plainly(estimator, with), b = plainly(estimator, without);
+            REQUIRE(gap(a, table{b[0], {0, 0}, b[1]}) == 0);
+        });
+    }
+}
+
 TEST_CASE("trap: rewards far out leave no infinity behind") {
     for_each_estimator([&](const char* name, const auto& estimator) {
         CAPTURE(name);

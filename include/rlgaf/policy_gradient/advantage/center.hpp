@@ -14,6 +14,13 @@ void check_advantage_terms(const advantage_terms<T>& terms, const ragged_view<G>
     check_groups(terms.group, advantage.rows(), function);
 }
 
+/// The sum of row i's token rewards; NaN if it has no reward.
+template <class T>
+double token_sum(const advantage_terms<T>& terms, std::size_t i) {
+    return has_reward(terms.reward, i) ? masked_row_sum(terms.reward.token, terms.mask, i)
+                                       : std::numeric_limits<double>::quiet_NaN();
+}
+
 /// The part that group estimators share. Every reward is centred on the rows of the group that it applies to, and the
 /// centred rewards of a row are summed; the row's token rewards count as one more reward.
 ///
@@ -59,7 +66,7 @@ void center_rewards(const advantage_terms<T>& terms, std::size_t rows, bool leav
     };
     for (const outcome_reward& reward : terms.reward.outcome) center([&](std::size_t i) { return reward.value[i]; });
     if (!terms.reward.token.empty())
-        center([&](std::size_t i) { return masked_row_sum(terms.reward.token, terms.mask, i); });
+        center([&](std::size_t i) { return token_sum(terms, i); });
     for (std::size_t i = 0; i < rows; ++i)
         if (!work.index[i]) work.a[i] = work.c[i] = std::numeric_limits<double>::quiet_NaN();
     for (double& size : work.b)

@@ -51,7 +51,7 @@ struct rank_rescale {
         detail::group_tally tally;
         for (std::size_t t = longest; t-- > 0;) {
             const auto has_token = [&](std::size_t i) {
-                return t < advantage.length(i) && included_tokens(terms.mask, i)[t];
+                return t < advantage.length(i) && included_tokens(terms.mask, i)[t] && has_reward(terms.reward, i);
             };
             work.a.assign(rows, std::numeric_limits<double>::quiet_NaN());
             for (std::size_t i = 0; i < rows; ++i) {

@@ -10,7 +10,7 @@ template <class T, class F>
 void for_each_row_reward(const advantage_terms<T>& terms, F&& f) {
     for (const outcome_reward& r : terms.reward.outcome) f([&](std::size_t i) { return r.value[i]; });
     if (!terms.reward.token.empty())
-        f([&](std::size_t i) { return masked_row_sum(terms.reward.token, terms.mask, i); });
+        f([&](std::size_t i) { return token_sum(terms, i); });
 }
 
 /// For what center_rewards leaves in work.a [B] and work.b [groups]: work.d[g] becomes 0 in a group that teaches

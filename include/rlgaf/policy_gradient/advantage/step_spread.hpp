@@ -19,13 +19,10 @@ step_spread spread_of_rewards(const advantage_terms<T>& terms, const ragged_view
     const bool stepwise = !terms.reward.token.empty();
     total.assign(advantage.rows(), std::numeric_limits<double>::quiet_NaN());
     for (std::size_t i = 0; i < advantage.rows(); ++i)
-        if (has_token(advantage, terms.mask, i))
-            total[i] = stepwise ? masked_row_sum(terms.reward.token, terms.mask, i) : 0;
+        if (has_token(advantage, terms.mask, i)) total[i] = stepwise ? token_sum(terms, i) : 0;
     if (stepwise) see(moments_of(span_of(total)));
-    for (std::size_t i = 0; i < advantage.rows() && !terms.reward.outcome.empty(); ++i) {
-        const double outcome = outcome_of(terms.reward, i);
-        if (!is_nan(&outcome) || !stepwise) total[i] += outcome;
-    }
+    for (std::size_t i = 0; i < advantage.rows() && !terms.reward.outcome.empty(); ++i)
+        total[i] += outcome_of(terms.reward, i);
     for (const outcome_reward& r : terms.reward.outcome) see(moments_of(r.value));
     if (size < 0) size = std::numeric_limits<double>::infinity();
     const moments m = moments_of(span_of(total));

@@ -60,7 +60,7 @@ template <class T, class F>
 void for_each_return(const advantage_terms<T>& terms, std::size_t i, std::size_t length, double discount, F&& f) {
     double outcome = outcome_of(terms.reward, i), to_go = bootstrap_of(terms.reward, i);
     if (is_nan(&outcome)) {
-        if (terms.reward.token.empty() && !terms.reward.outcome.empty()) return;
+        if (!terms.reward.outcome.empty()) return;
         outcome = 0;
     }
     const auto token = row_if_given(terms.reward.token, i);
@@ -88,7 +88,7 @@ template <class T>
 std::size_t list_rewards(const advantage_terms<T>& terms, std::size_t i, std::size_t length, double* out) {
     double outcome = outcome_of(terms.reward, i);
     const bool stepwise = !terms.reward.token.empty(), applies = !is_nan(&outcome);
-    if (!applies && !stepwise && !terms.reward.outcome.empty()) return 0;
+    if (!applies && !terms.reward.outcome.empty()) return 0;
     const std::size_t n = token_count(length, terms.mask, i);
     if (stepwise) list_tokens(terms.reward.token, terms.mask, i, out);
     for (std::size_t k = 0; k < n && !stepwise; ++k) out[k] = 0;
