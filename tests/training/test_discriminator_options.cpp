@@ -59,7 +59,9 @@ struct peek {
     tape forward(const rows_d& b, std::span<double> x) { return s.forward(b, x); }
     tape forward(const rows_d& b, const perturbation& p, std::span<double> x) { return s.forward(b, p, x); }
     void backward(tape&& t, std::span<const double> d) { s.backward(static_cast<tape&&>(t), d); }
-    perturbation noise(const rows_d& b, double sigma, rng_key k) { return s.noise(b, sigma, k); }
+    perturbation noise(const rows_d& b, double sigma, rng_key k, std::size_t first = 0) {
+        return s.noise(b, sigma, k, first);
+    }
     perturbation towards(const rows_d& a, const rows_d& b, std::span<const double> d) { return s.towards(a, b, d); }
     perturbation input_gradient(const rows_d& b, const perturbation& p, std::span<const double> d) {
         return s.input_gradient(b, p, d);
@@ -123,6 +125,58 @@ TEST_CASE("update_discriminator: loss and penalty add up, whatever the micro-bat
     REQUIRE(relative_gap(gradient(0, 1, 0, gradient_penalty{}), gradient(4, 1, 0, gradient_penalty{})) < 1e-6);
     REQUIRE(relative_gap(gradient(0, 1, 0, score_l2{.coefficient = 1}), gradient(2, 1, 0, score_l2{.coefficient = 1})) <
             1e-9);
+    const auto splits_alike = [&](auto component) {
+        return relative_gap(gradient(0, 1, 0, component), gradient(4, 1, 0, component)) < 1e-6 &&
+               relative_gap(gradient(0, 1, 0, component), loss_alone) > 1e-3;
+    };
+    REQUIRE(splits_alike(dragan{}));
+    REQUIRE(splits_alike(approximate_r1{}));
+    REQUIRE(splits_alike(instance_noise{.sigma = {.from = 0.5}}));
+}
+
+TEST_CASE("bradley_terry is switched for hinge and r1 by editing one line") {
+    const auto last_round = [](auto... adversary) {
+        neural who;
+        keep_reports kept;
+        adversarial_trainer trainer{who.policy, who.discriminator, who.experts, adversary...};
+        trainer.run(short_run(5), kept);
+        return kept.reports.back();
+    };
+    const round_report before = last_round(bradley_terry{});
+    REQUIRE(is_nan(&before.input_gradient));
+    const round_report r = last_round(hinge{}, r1{.gamma = 1});
+    REQUIRE((r.discriminator_steps == 1 && r.discriminator_loss > 0 && r.input_gradient > 0));
+    REQUIRE(r.discriminator_regularizer > 0);
+}
+
+TEST_CASE("wgan has no minimum; spectral_norm bounds the scores of a neural discriminator, its last layer too") {
+    neural who;
+    const rows_d real = who.experts.sample(6, {1, 0}),
+                 fake = rows_of<double>({{1, 1, 0}, {2, 0}, {3, 3, 3, 0}, {1, 0}, {2, 1, 0}, {0}});
+    const std::vector<std::uint32_t> pairs = {0, 1, 2, 3, 4, 5};
+    const auto lowest_loss = [&](auto... constraint) {
+        lstm_scorer<double> scorer(neural::with_sizes({.optimizer = {}}));
+        discriminator_scratch<double> scratch;
+        part loss{wgan{}};
+        std::tuple<part<decltype(constraint)>...> parts{part<decltype(constraint)>(constraint)...};
+        double lowest = 0;
+        for (int step = 0; step < 400; ++step)
+            std::apply(
+                [&](auto&... p) {
+                    lowest = std::fmin(
+                        lowest, update_discriminator(scorer, real, fake, {pairs}, {.step = {.learning_rate = 0.05}},
+                                                     loss, scratch, {7, 1}, p...)
+                                    .loss.loss);
+                },
+                parts);
+        return lowest;
+    };
+    // 4 states within 1 and a head of norm 1: scores are within 2 of the bias, and their means within 4 of each other
+    const double free = lowest_loss(), held = lowest_loss(spectral_norm{});
+    CAPTURE(free, held);
+    REQUIRE(free < -4);
+    REQUIRE(held > -4);
+    REQUIRE(held < -0.1);
 }
 
 TEST_CASE("weight_clip and spectral_norm hold after every round of the trainer") {

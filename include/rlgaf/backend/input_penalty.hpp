@@ -18,6 +18,18 @@ struct penalty_scratch {
 
 namespace detail {
 
+/// Noise for rows first, first + 1, ... of a step: the same whatever the micro-batches, if the scorer knows of rows.
+template <class S, class Batch>
+typename S::perturbation noise_from(S& scorer, const Batch& part, double sigma, rng_key key, std::size_t first) {
+    if constexpr (requires { scorer.noise(part, sigma, key, first); })
+        return scorer.noise(part, sigma, key, first);
+    else
+        return scorer.noise(part, sigma, {key.seed ^ (static_cast<std::uint64_t>(first) << 20), key.step});
+}
+
+/// Input gradients of this norm or less have no direction.
+inline constexpr double no_norm = 1e-12;
+
 /// Sum over rows of slope[b] * d norm_b / d parameters, at the rows moved by `base`; the score is the mean of a row's numbers.
 template <class S, class Batch, class Slopes>
 penalty_stats penalize_slopes(S& scorer, const Batch& batch, const typename S::perturbation& base, Slopes&& slopes,
@@ -34,7 +46,7 @@ penalty_stats penalize_slopes(S& scorer, const Batch& batch, const typename S::p
     x.norm.assign(x.factor.begin(), x.factor.end());
     x.slope.assign(n, 0.0);
     const penalty_stats stats = slopes(std::span<const double>(x.norm), std::span<double>(x.slope));
-    for (std::size_t b = 0; b < n; ++b) x.factor[b] = static_cast<T>(x.norm[b] > 0 ? step / x.norm[b] : 0);
+    for (std::size_t b = 0; b < n; ++b) x.factor[b] = static_cast<T>(x.norm[b] > no_norm ? step / x.norm[b] : 0);
     scorer.scale(direction, std::span<const T>(x.factor));
     for (const double sign : {1.0, -1.0}) {
         typename S::perturbation at = base;
@@ -46,8 +58,8 @@ penalty_stats penalize_slopes(S& scorer, const Batch& batch, const typename S::p
         typename S::tape tape = scorer.forward(batch, at, std::span<T>(x.score));
         for (std::size_t b = 0; b < n; ++b)
             for (std::size_t k = 0; k < width; ++k)
-                x.d_score[b * width + k] =
-                    static_cast<T>(x.norm[b] > 0 ? sign * x.slope[b] / (2 * step * static_cast<double>(width)) : 0);
+                x.d_score[b * width + k] = static_cast<T>(
+                    x.norm[b] > no_norm ? sign * x.slope[b] / (2 * step * static_cast<double>(width)) : 0);
         scorer.backward(static_cast<typename S::tape&&>(tape), std::span<const T>(x.d_score));
     }
     return stats;
@@ -99,15 +111,15 @@ penalty_stats accumulate_penalty(S& scorer, const Batch& real, const Batch& fake
     penalty_stats total;
     if (rows(at) == 0) return total;
     detail::for_each_micro_batch(at, micro_rows, x.pick, [&](std::size_t first, std::size_t count, const auto& part) {
-        const rng_key own{key.seed ^ (static_cast<std::uint64_t>(first) << 20), key.step};
         const double share = static_cast<double>(count) / all;
         penalty_stats stats;
         if constexpr (detail::takes<Penalty, std::span<const T>, std::span<const T>, std::span<T>, std::span<T>>()) {
-            stats = detail::penalize_differences(scorer, part, scorer.noise(part, penalty.sigma, own), penalty,
-                                                 weight * share, x);
+            stats = detail::penalize_differences(
+                scorer, part, detail::noise_from(scorer, part, penalty.sigma, key, first), penalty, weight * share, x);
         } else {
             typename S::perturbation base{};
-            if constexpr (Penalty::place == penalty_place::around_real) base = scorer.noise(part, penalty.sigma, own);
+            if constexpr (Penalty::place == penalty_place::around_real)
+                base = detail::noise_from(scorer, part, penalty.sigma, key, first);
             if constexpr (between) {
                 std::vector<std::size_t> others(count);
                 count_up(detail::span_of(others), first);

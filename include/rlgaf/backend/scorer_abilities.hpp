@@ -36,7 +36,10 @@ template <class S, class B>
 concept perturbs_inputs = scorer_backend<S, B> &&
     requires(S& s, const B& b, double sigma, rng_key key, std::span<typename S::scalar> x,
              std::span<const typename S::scalar> d, const typename S::perturbation& p, typename S::perturbation& q) {
-    { s.noise(b, sigma, key) } -> std::same_as<typename S::perturbation>;  // normal numbers of deviation sigma
+    {
+        s.noise(b, sigma, key)
+        } -> std::same_as<typename S::perturbation>;  // normal numbers of deviation sigma; a fourth
+    // argument, the number of the first row in the step, makes them the same for any micro-batches
     // Row i moves by d[i] of the way to row i of the other batch, at the positions that both have.
     { s.towards(b, b, d) } -> std::same_as<typename S::perturbation>;
     // Of sum(d * score) by the inputs, where they are moved by p. Adds nothing to the parameters' gradients.

@@ -19,12 +19,13 @@ public:
         by_.assign(offset_.back() * embedding, T{0});
     }
 
-    /// Normal numbers of deviation sigma. Errors: option_error.
-    static perturbation noise(const token_batch<T>& b, std::size_t embedding, double sigma, rng_key key) {
+    /// Normal numbers of deviation sigma; row i of b is row first + i of the step. Errors: option_error.
+    static perturbation noise(const token_batch<T>& b, std::size_t embedding, double sigma, rng_key key,
+                              std::size_t first) {
         check_option(sigma >= 0, "lstm_scorer::noise", "sigma", "0 or positive", sigma);
         perturbation p(b, embedding);
         for_each_row(rows(b), [&](std::size_t i) {
-            const random_stream random(key, stream::noise, i);
+            const random_stream random(key, stream::noise, first + i);
             const std::span<T> x = p.row(i);
             for (std::size_t j = 0; j < x.size(); ++j)
                 x[j] = static_cast<T>(sigma * random.normal(static_cast<std::uint32_t>(j & 0xFFFFFFu),

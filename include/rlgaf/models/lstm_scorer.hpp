@@ -73,8 +73,8 @@ public:
     }
 
     /// Normal numbers of deviation sigma: those of row i are sample i of stream::noise.
-    perturbation noise(const token_batch<T>& b, double sigma, rng_key key) const {
-        return perturbation::noise(b, options_.embedding, sigma, key);
+    perturbation noise(const token_batch<T>& b, double sigma, rng_key key, std::size_t first = 0) const {
+        return perturbation::noise(b, options_.embedding, sigma, key, first);
     }
     /// Displaces the completion of row i of a by d[i] of the way to row i of b, at the positions that both have. Prompts
     /// are the same and stay.

@@ -84,8 +84,7 @@ void accumulate_rows(S& scorer, const Batch& both, double sigma, rng_key key, st
             "does without");
         const std::size_t width = score_width(scorer);
         const auto forward = [&](const auto& part, std::size_t first, std::size_t n) {
-            const rng_key own{key.seed ^ (static_cast<std::uint64_t>(first) << 20), key.step};
-            return scorer.forward(part, scorer.noise(part, sigma, own),
+            return scorer.forward(part, noise_from(scorer, part, sigma, key, first),
                                   std::span(x.score).subspan(first * width, n * width));
         };
         accumulate_in_parts(

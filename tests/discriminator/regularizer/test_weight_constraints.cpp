@@ -76,6 +76,26 @@ TEST_CASE("spectral_norm gives matrices the norm that was asked for, and leaves 
     REQUIRE(gap(largest_singular_value(all.table, 2), 1) < 1e-9);
 }
 
+TEST_CASE("spectral_norm: a convolution is a matrix of its outputs, a last layer one of one column; names of tables") {
+    dice d(8);
+    std::vector<double> filters(24), head(5), table(6), nested(6), gradient(24);
+    for (auto* x : {&filters, &head, &table, &nested})
+        for (double& v : *x) v = 3 * d.normal();
+    const std::vector<double> plain = table;
+    const auto g = [&](std::size_t n) { return std::span(gradient).first(n); };
+    const std::vector<parameter_block<double>> blocks = {{"filters", {2, 4, 3}, filters, g(24)},
+                                                         {"head", {5, 1}, head, g(5)},
+                                                         {"body.embedding.weight", {3, 2}, table, g(6)},
+                                                         {"body.embeddings_of_mine", {3, 2}, nested, g(6)}};
+    const spectral_norm constraint{.norm = 2, .first_rounds = 2000};
+    spectral_norm::state s;
+    constraint.before_forward(s, blocks);
+    REQUIRE(gap(largest_singular_value(filters, 12), 2) < 1e-9);
+    REQUIRE(gap(largest_singular_value(head, 1), 2) < 1e-9);
+    REQUIRE(table == plain);
+    REQUIRE(gap(largest_singular_value(nested, 2), 2) < 1e-9);
+}
+
 TEST_CASE("spectral_norm: the optimiser moves W along the gradient of the loss of W'") {
     // loss(W') = sum c * W'^2 with W' = W / sigma(W): by finite differences over W, with sigma exact
     weights<double> w(7);

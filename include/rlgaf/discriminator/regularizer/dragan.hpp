@@ -7,7 +7,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Formula: L = lambda mean of (n - 1)^2, n = |d score / d input| at real + d, d normal of deviation sigma.
 /// Shapes:  norm, slope [n].
 /// Adds:    slope += 2 lambda (n - 1) / rows.
-/// At kinks: a gradient of exactly 0 has no direction and is left alone.
+/// At kinks: a gradient of at most 1e-12 has no direction and is left alone.
 /// Units:   sigma in units of the inputs; the paper draws evenly up to half of their deviation.
 /// Errors:  shape_error; option_error.
 /// Needs:   a scorer that perturbs_inputs.

@@ -8,7 +8,7 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          real + e (fake - real), e even in [0, 1), one a row, at the positions that both rows have.
 /// Shapes:  norm, slope [n].
 /// Adds:    slope += 2 lambda (n - 1) / rows, or 0 below 1 where one-sided.
-/// At kinks: a gradient of exactly 0 has no direction and is left alone.
+/// At kinks: a gradient of at most 1e-12 has no direction and is left alone.
 /// Units:   the norm is that of all inputs of a row together.
 /// Errors:  shape_error; option_error.
 /// Needs:   a scorer that perturbs_inputs. Points between embeddings are no texts: a regulariser, not a Lipschitz proof.

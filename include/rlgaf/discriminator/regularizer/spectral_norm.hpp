@@ -11,7 +11,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Formula: the model computes with W' = norm W / sigma, sigma = u^T W v;  v = W^T u / |W^T u|, u = W v / |W v|, one round
 ///          of both before each step, u kept. The optimiser moves W.
 /// Adds:    turns the gradient G of W' into that of W: norm / sigma (G - <G, W' / norm> u v^T), u and v constant.
-/// Shapes:  blocks [rows, columns]; of more dimensions all but the last are rows; vectors are let be.
+/// Shapes:  blocks [rows, columns], among them a last layer [n, 1]; of more dimensions the first one is the rows (outputs
+///          of a convolution, as PyTorch has them) and all others are columns; vectors, which are biases, are let be.
 /// Degenerate: a matrix of zeros stays as it is.
 /// Errors:  option_error.
 /// Needs:   a scorer with flat_parameters. Between steps the model holds W', so that evaluate gives bounded scores, and a
@@ -20,7 +21,7 @@ namespace rlgaf::inline RLGAF_ABI {
 struct spectral_norm {
     using role = role::weight_constraint;
     double norm = 1;                  ///< positive, finite
-    bool embeddings = false;          ///< also tables whose block is called "embedding"
+    bool embeddings = false;          ///< also tables: blocks called "embedding", or "a.embedding.weight"
     std::uint64_t first_rounds = 20;  ///< of power iteration, when a matrix is seen for the first time
 
     struct state {
@@ -86,15 +87,25 @@ struct spectral_norm {
     }
 
 private:
+    /// Whether a part of the name, between its dots, is "embedding".
+    static bool is_embedding(const chars& name) {
+        for (std::size_t first = 0, last = 0; first <= name.size; first = last + 1) {
+            for (last = first; last < name.size && name.data[last] != '.';) ++last;
+            chars part;
+            part.data = name.data + first, part.size = last - first;
+            if (part == chars("embedding")) return true;
+        }
+        return false;
+    }
     template <class Blocks, class F>
     void each(state& s, const Blocks& blocks, F&& f) const {
         std::size_t number = 0;
         for (const auto& block : blocks) {
             if (s.of_block.size() <= number) s.of_block.emplace_back();
             state::matrix& m = s.of_block[number++];
-            if (block.shape.size() < 2 || (!embeddings && block.name == chars("embedding"))) continue;
-            const std::size_t columns = block.shape.back();
-            if (columns == 0 || block.values.empty()) continue;
+            if (block.shape.size() < 2 || (!embeddings && is_embedding(block.name))) continue;
+            if (block.values.empty()) continue;
+            const std::size_t columns = block.values.size() / block.shape[0];
             if (m.v.size() != columns || m.u.size() * columns != block.values.size()) {
                 m.raw.clear(), m.u.clear(), m.sigma = 0;
                 m.v.assign(columns, 0.0);

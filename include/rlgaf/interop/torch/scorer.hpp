@@ -41,7 +41,7 @@ public:
         : torch_scorer(model::held(holder), std::move(options)) {}
 
     /// Ability perturbs_inputs, of modules with `embed` and `forward_embedded`.
-    perturbation noise(const batch& b, double sigma, rng_key key) requires embeds {
+    perturbation noise(const batch& b, double sigma, rng_key key, std::size_t first = 0) requires embeds {
         detail::check_option(sigma >= 0, "torch_scorer::noise", "sigma", "0 or positive", sigma);
         if (rows(b) == 0) return {};
         const torch::NoGradGuard no_grad;
@@ -49,7 +49,7 @@ public:
         const torch::Tensor x = model_.embed(in), host = torch::zeros(x.sizes(), torch::kDouble);
         double* row = host.template data_ptr<double>();
         for (std::size_t i = 0; i < rows(b); ++i, row += x.size(1) * x.size(2)) {
-            const random_stream random(key, stream::noise, i);
+            const random_stream random(key, stream::noise, first + i);
             const auto n = static_cast<std::size_t>(in.lengths.template data_ptr<std::int64_t>()[i] * x.size(2));
             for (std::size_t k = 0; k < n; ++k)
                 row[k] = sigma *

@@ -39,7 +39,7 @@ protected:
             memory_.add("bias_" + std::to_string(options.widths[k]) + "_" + std::to_string(k), {options.filters});
             std::fill_n(memory_.blocks().back().values.data(), options.filters, T(0.1));  // as SeqGAN: few dead filters
         }
-        memory_.add("head", {features()});
+        memory_.add("head", {features(), 1});
         memory_.randomize(head_block(), std::sqrt(3 / static_cast<double>(features())), options.seed);
         memory_.add("head_bias", {1});
     }

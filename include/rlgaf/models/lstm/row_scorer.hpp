@@ -47,7 +47,7 @@ protected:
 
     explicit row_scorer(const lstm_scorer_options& options) : model(options) {
         add_body(memory_, body_sizes(), options.seed);
-        memory_.add("head", width() == 1 ? std::vector{options_.hidden} : std::vector{options_.hidden, width()});
+        memory_.add("head", {options_.hidden, width()});
         memory_.add("head_bias", {width()});
     }
 
