@@ -1,4 +1,6 @@
+#include "rlgaf/reward_shaping/ema_normalize.hpp"
 #include "rlgaf/reward_shaping/normalize.hpp"
+#include "rlgaf/reward_shaping/return_scale.hpp"
 #include "support/shaping_checks.hpp"
 
 using namespace rlgaf_test;
@@ -108,6 +110,31 @@ TEST_CASE("running_normalize leaves rewards alone after constant steps") {
         step.run(running_normalize{}, state);
         REQUIRE(gap(step.outcome(0), {17.3, 17.3, 17.3}) == 0);
     }
+}
+
+TEST_CASE("running_normalize, ema_normalize and return_scale take in nothing of a step with an infinite reward") {
+    const auto check = [](const auto& stage, const char* name) {
+        rlgaf::state_of<std::remove_cvref_t<decltype(stage)>> state;
+        const auto run = [&](const std::vector<double>& outcome) {
+            shaping_step<double> step = step_with({outcome});
+            step.log_prob = table(outcome.size(), {-1.0});
+            step.run(stage, state);
+            return step.outcome(0);
+        };
+        run({1, 2, 4});
+        const std::vector<double> before = archived(state);
+        for (const double x : {infinity, -infinity})
+            REQUIRE(Catch::contains(message_of<rlgaf::numeric_error>([&] {
+                                        run({1, x, 4});
+                                    }),
+                                    std::string("rlgaf::") + name + ": reward '"));
+        REQUIRE(gap(archived(state), before) == 0);
+        const std::vector<double> after = run({1, not_a_number, 4});
+        REQUIRE((std::isfinite(after[0]) && after[0] != 1 && std::isnan(after[1])));
+    };
+    check(running_normalize{}, "running_normalize");
+    check(rlgaf::ema_normalize{}, "ema_normalize");
+    check(rlgaf::return_scale{}, "return_scale");
 }
 
 TEST_CASE("running_normalize's memory survives an archive") {

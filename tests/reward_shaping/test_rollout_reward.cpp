@@ -17,6 +17,18 @@ TEST_CASE("rollout_reward pays SeqGAN's Q, or VinePPO's differences of it") {
     REQUIRE(gap(token_reward(centred, {{3, 5}}), {{0, 2}}) == 0);
 }
 
+TEST_CASE("rollout_reward refuses the mean of first values where every row is a group of its own") {
+    shaping_step<double> step{.group = {0, 1}, .groups = 2};
+    step.prefix_value = {{1, 3}, {5, 9}};
+    step.begin({2, 2});
+    const rollout_reward vine{.credit = rollout_credit::difference, .initial_is_mean = true};
+    REQUIRE(Catch::contains(message_of<rlgaf::option_error>([&] { step.run(vine); }), "got 2 groups of one row"));
+    step.group = {0, 0}, step.groups = 1;
+    step.begin({2, 2});
+    step.run(vine);
+    REQUIRE(gap(step.token(), {{-2, 2}, {2, 4}}) == 0);
+}
+
 TEST_CASE("rollout_reward: the first value is the mean of the rows of the same prompt, masked slots apart") {
     shaping_step<double> step{.mask = {{0, 1}, {1}, {1}, {0}}, .group = {2, 0, 2, 1}, .groups = 4};
     step.prefix_value = {{not_a_number, 3}, {7}, {5}, {not_a_number}};

@@ -11,7 +11,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Units:   deviations (n in the denominator, as the peer has it).
 /// Degenerate: the first step passes unchanged, and so does every step while all rewards were equal. NaN ("does not
 ///          apply") takes no part and stays; a step of NaN alone is not counted.
-/// Errors:  option_error.
+/// Errors:  option_error; numeric_error, before the statistics take in what is not finite.
 /// Source:  EMANorm of the imitation library, Gleave et al. 2022, arXiv 2211.11972.
 struct ema_normalize {
     using role = role::reward;
@@ -30,6 +30,7 @@ struct ema_normalize {
     template <class T, class Batch>
     void operator()(state& s, const shaping_terms<T>&, const Batch&, rewards<T>& out, workspace&) const {
         check();
+        detail::check_outcomes(out, "ema_normalize");
         if (s.outcome.size() < out.outcomes()) s.outcome.resize(out.outcomes());
         for (std::size_t k = 0; k < out.outcomes(); ++k) {
             const std::span<double> r = out.outcome(k);

@@ -33,7 +33,7 @@ struct group_normalize {
     template <class T, class Batch>
     void operator()(const shaping_terms<T>& terms, const Batch&, rewards<T>& out, workspace& work) const {
         detail::check_groups(terms.group, out.rows(), "group_normalize");
-        check_spread(terms.group, work);
+        detail::check_shared_groups(terms.group, work, "group_normalize");
         for (std::size_t k = 0; k < out.outcomes(); ++k) {
             const std::span<double> r = out.outcome(k);
             std::vector<double>&mean = work.a, &squares = work.b, &count = work.c;
@@ -54,22 +54,11 @@ struct group_normalize {
             });
         }
     }
-
-private:
-    static void check_spread(const groups& group, workspace& work) {
-        work.c.assign(group.count, 0.0);
-        bool shared = group.id.size() < 2;
-        for (const std::uint32_t g : group.id) shared = ++work.c[g] > 1 || shared;
-        if (!shared) [[unlikely]]
-            fail(error_kind::option, "group_normalize", "groups",
-                 "a group of more than one row (groups of one row have no spread; give the advantage estimator a "
-                 "group_size above 1)",
-                 short_text(group.id.size(), " groups of one row"));
-    }
 };
 
 /// Each outcome by the running mean and deviation of all steps so far; the statistics take in a step after it was used.
 /// The first step passes unchanged. A discriminator that trains moves its scale: group_normalize does not lag behind.
+/// Errors: numeric_error, before the statistics take in what is not finite.
 /// Source: Chan et al. 1983 (merging); RunningNorm of the imitation library.
 struct running_normalize {
     using role = role::reward;
@@ -86,6 +75,7 @@ struct running_normalize {
 
     template <class T, class Batch>
     void operator()(state& s, const shaping_terms<T>&, const Batch&, rewards<T>& out, workspace&) const {
+        detail::check_outcomes(out, "running_normalize");
         if (s.outcome.size() < out.outcomes()) s.outcome.resize(out.outcomes());
         for (std::size_t k = 0; k < out.outcomes(); ++k) {
             const std::span<double> r = out.outcome(k);

@@ -13,7 +13,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Units:   deviations of a return.
 /// Degenerate: returns that were all equal so far: unchanged, but for the clip. NaN outcomes take no part and stay. The
 ///          outcomes of a row without unmasked tokens are not counted, but divided.
-/// Errors:  shape_error; option_error.
+/// Errors:  shape_error; option_error; numeric_error, before the statistics take in what is not finite.
 /// Source:  VecNormalize of Stable-Baselines3, Raffin et al. 2021 (JMLR 22): it starts from one made-up return and adds
 ///          1e-8 to the variance; here there is neither.
 struct return_scale {
@@ -40,6 +40,8 @@ struct return_scale {
         const bool stepwise = !out.view().token.empty();
         const ragged_view<T> token = stepwise ? out.token() : ragged_view<T>{};
         detail::check_same_shape_if_given(terms.log_prob, token, "return_scale", "token rewards");
+        detail::check_outcomes(out, "return_scale");
+        detail::check_finite(out.view().token, terms.mask, "return_scale", "token reward");
         work.a.clear();
         for (std::size_t b = 0; b < out.rows(); ++b) {
             const std::size_t first = work.a.size();

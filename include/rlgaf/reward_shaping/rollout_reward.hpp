@@ -18,8 +18,9 @@ enum class rollout_credit {
 /// Shapes:  prefix_value [B, length]; masked slots are never read.
 /// Units:   those of the score. Survival bias: q that of the score, times the number of tokens; difference: that of the
 ///          score.
-/// Degenerate: a prompt with a single row, initial_is_mean: its first token is paid 0.
-/// Errors:  shape_error; option_error.
+/// Degenerate: a prompt with a single row beside larger ones, initial_is_mean: its first token is paid 0.
+/// Errors:  shape_error; option_error, also where initial_is_mean and every row is a group of its own: give the estimator
+///          group_size 0 (all rows answer the same) or that of the prompts.
 /// Needs:   `q` is a return, not a reward: summed over later tokens (discount above 0) it counts the future many times.
 /// Source:  Yu et al. 2017, arXiv 1609.05473 (SeqGAN); Kazemnejad et al. 2024, arXiv 2410.01679 (VinePPO).
 struct rollout_reward {
@@ -59,6 +60,7 @@ private:
     template <class T>
     static void find_first_values(const shaping_terms<T>& terms, std::size_t rows, workspace& work) {
         detail::check_groups(terms.group, rows, "rollout_reward");
+        detail::check_shared_groups(terms.group, work, "rollout_reward");
         work.a.assign(terms.group.count, 0.0);
         work.b.assign(terms.group.count, 0.0);
         for (std::size_t b = 0; b < rows; ++b) {

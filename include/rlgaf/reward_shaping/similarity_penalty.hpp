@@ -10,7 +10,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Units:   reward, in [-weight, 0]. Survival bias: longer rows, slightly: more n-grams are harder to share.
 /// Degenerate: alone in its group, or shorter than n: 0.
 /// Errors:  shape_error; option_error. A batch that does not show its tokens is refused at compile time.
-/// Needs:   as many look-ups as tokens times rows of a group. Without prompts all rows are one group.
+/// Needs:   as many look-ups as tokens times rows of a group. All rows are one group where the estimator has group_size 0.
 /// Source:  self-BLEU's precision of one order, Zhu et al. 2018, arXiv 1802.01886, as a reward.
 struct similarity_penalty {
     using role = role::reward;

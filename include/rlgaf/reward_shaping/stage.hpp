@@ -21,6 +21,29 @@ void check_row_lengths(const shaping_terms<T>& terms, const rewards<T>& out, con
     check_size(terms.log_prob.rows(), out.rows(), stage, "terms.log_prob");
     check_same_shape_if_given(terms.log_prob, terms.mask, stage, "terms.mask");
 }
+/// Errors: numeric_error for an infinite outcome.
+template <class T>
+void check_outcomes(rewards<T>& out, const char* function) {
+    for (std::size_t k = 0; k < out.outcomes(); ++k) {
+        const std::span<const double> outcome = out.outcome(k);
+        for (std::size_t i = first_nonfinite(outcome); i < outcome.size();
+             i += 1 + first_nonfinite(outcome.subspan(i + 1)))
+            if (!is_nan(&outcome[i])) [[unlikely]]
+                fail(error_kind::numeric, function, short_text("reward '", out.name(k), "' of row ", i),
+                     "a finite number, or NaN for \"does not apply\"", short_text(outcome[i]));
+    }
+}
+/// Errors: option_error if there are several rows and each is a group of its own.
+inline void check_shared_groups(const groups& group, workspace& work, const char* stage) {
+    work.c.assign(group.count, 0.0);
+    bool shared = group.id.size() < 2;
+    for (const std::uint32_t g : group.id) shared = ++work.c[g] > 1 || shared;
+    if (!shared) [[unlikely]]
+        fail(error_kind::option, stage, "groups",
+             "a group of more than one row (groups of one row have no spread; give the advantage estimator a "
+             "group_size above 1)",
+             short_text(group.id.size(), " groups of one row"));
+}
 /// Errors: shape_error unless there is one number a token in x.
 template <class T>
 ragged_view<T> tokens_to_pay(const shaping_terms<T>& terms, const ragged_view<const T>& x, rewards<T>& out,

@@ -1,6 +1,5 @@
 #pragma once
-#include "rlgaf/core/finite.hpp"
-#include "rlgaf/reward_shaping/terms.hpp"
+#include "rlgaf/reward_shaping/stage.hpp"
 #include "rlgaf/training/trajectories.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -36,14 +35,7 @@ void shape(part<Stage>& stage, trajectories<P>& t) {
                                                   .token_weight = t.token_weight_view()};
     t.reward.begin(lengths(t.batch));
     stage(terms, t.batch, t.reward, t.work);
-    for (std::size_t k = 0; k < t.reward.outcomes(); ++k) {
-        const std::span<const double> outcome = t.reward.outcome(k);
-        for (std::size_t i = first_nonfinite(outcome); i < outcome.size();
-             i += 1 + first_nonfinite(outcome.subspan(i + 1)))
-            if (!is_nan(&outcome[i])) [[unlikely]]
-                fail(error_kind::numeric, "shape", short_text("reward '", t.reward.name(k), "' of row ", i),
-                     "a finite number, or NaN for \"does not apply\"", short_text(outcome[i]));
-    }
+    detail::check_outcomes(t.reward, "shape");
     detail::check_finite(t.reward.view().token, mask_of(t.batch), "shape", "token reward");
 }
 

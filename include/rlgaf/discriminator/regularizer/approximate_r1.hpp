@@ -8,6 +8,7 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          lambda sigma^2 n^2, n = |d score / d input|: r1 with gamma = 2 lambda sigma^2.
 /// Shapes:  score, moved, d_score, d_moved [n].
 /// Adds:    d_score += 2 lambda (s - s') / n;  d_moved += -2 lambda (s - s') / n.
+/// Gives:   norm = sqrt(pi / 2) mean |s - s'| / sigma, an estimate of mean n: |normal number| is sqrt(2 / pi) on average.
 /// Units:   sigma in units of the inputs.
 /// Errors:  shape_error; option_error.
 /// Needs:   a scorer that perturbs_inputs.
@@ -32,10 +33,11 @@ struct approximate_r1 {
         detail::check_size(d_moved.size(), score.size(), "approximate_r1", "d_moved");
         penalty_stats stats;
         const double share = 1 / static_cast<double>(score.size());
+        constexpr double root_half_pi = 1.2533141373155003;
         for (std::size_t i = 0; i < score.size(); ++i) {
             const double gap = static_cast<double>(score[i]) - static_cast<double>(moved[i]);
             stats.loss += lambda * share * gap * gap;
-            stats.norm += share * std::abs(gap) / sigma;
+            stats.norm += share * root_half_pi * std::abs(gap) / sigma;
             d_score[i] += static_cast<T>(2 * lambda * share * gap);
             d_moved[i] -= static_cast<T>(2 * lambda * share * gap);
         }
