@@ -39,9 +39,9 @@ discriminator_update_report update_discriminator(S& scorer, const Batch& clean_r
                   "rlgaf: a discriminator takes one kind of noise");
     static_assert(kind == detail::judged::rows || !input_noise,
                   "rlgaf: instance_noise moves the inputs of row scores; with token or pair losses use token_noise");
-    static_assert(kind == detail::judged::rows ||
-                      !(component_of<Extra, role::discriminator_regularizer> || ... || false),
-                  "rlgaf: score regularisers go with a discriminator loss of rows, not of tokens or pairs");
+    static_assert(
+        kind == detail::judged::rows || !(component_of<Extra, role::discriminator_regularizer> || ... || false),
+        "rlgaf: score regularisers go with a discriminator loss of rows, not of tokens or pairs");
     constexpr bool corrupted =
         ((component_of<Extra, role::input_noise> && !detail::moves_inputs<Extra>()) || ... || false);
     static_assert(

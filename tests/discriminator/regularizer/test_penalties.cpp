@@ -113,7 +113,14 @@ TEST_CASE("approximate_r1: derivatives of both scores, float and double, and r1 
     const penalty_stats stats = approximate_r1{.lambda = 100, .sigma = 0.01}(
         std::span<const double>(at), std::span<const double>(moved), std::span(a), std::span(b));
     REQUIRE(gap(stats.loss, 0.09) < 1e-12);
-    REQUIRE(gap(stats.norm, 3) < 1e-12);
+    REQUIRE(gap(stats.norm, 3 * std::sqrt(std::acos(-1.0) / 2)) < 1e-12);
+    // A gradient of norm 3, normal noise: the mean of |s - s'| / sigma alone would be 2.39.
+    std::vector<double> still(20000), drawn(20000), d_still(20000), d_drawn(20000);
+    for (double& x : drawn) x = 0.1 * 3 * d.normal();
+    REQUIRE(gap(approximate_r1{.sigma = 0.1}(std::span<const double>(still), std::span<const double>(drawn),
+                                             std::span(d_still), std::span(d_drawn))
+                    .norm,
+                3) < 0.1);
     const std::vector<double> none;
     std::vector<double> empty;
     REQUIRE(approximate_r1{}(std::span<const double>(none), std::span<const double>(none), std::span(empty),
