@@ -47,7 +47,10 @@ TEST_CASE("a healthy run raises no alarm") {
     for (const std::uint64_t seed : {1u, 2u, 3u}) {
         run_of r;
         r.options.seed = seed;
-        r.go(kl_penalty_in(0.02), held_out_experts(r.experts.all()));
+        const auto held = rows_of<double>({{1, 2, 3, 0}, {2, 3, 0}, {1, 2, 0}, {3, 0}});
+        const auto shown = rows_of<double>({{1, 2, 3, 3, 0}, {2, 2, 3, 0}});
+        r.health.knows(shown);
+        r.go(kl_penalty_in(0.02), held_out_experts(held));
         for (const auto& a : r.health.alarms())
             FAIL_CHECK("seed " << seed << ", round " << a.round << ": " << explain(a.what));
     }
@@ -70,6 +73,35 @@ TEST_CASE("alarm: the discriminator has given up where it never learns") {
     r.go(accuracy_gate{});
     REQUIRE(r.health.has(alarm::discriminator_gives_up));
     REQUIRE(!r.health.has(alarm::discriminator_wins));
+}
+
+TEST_CASE(
+    "alarm: a discriminator that guesses has given up, however lucky single rounds are; one that learns has not") {
+    const auto given_up = [](std::uint64_t seed, double accuracy) {
+        health_monitor health{{}, say_nothing};
+        dice d(seed);
+        for (std::size_t i = 1; i <= 100; ++i) {
+            double right = 0;
+            for (int pair = 0; pair < 256; ++pair) right += d.chance(accuracy);
+            health.on_round(round_report{.round = i, .accuracy = right / 256});
+        }
+        return health.has(alarm::discriminator_gives_up);
+    };
+    int guessing = 0, learning = 0;
+    for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+        guessing += given_up(seed, 0.5);
+        learning += given_up(seed, 0.58);
+    }
+    REQUIRE(guessing == 200);
+    REQUIRE(learning == 0);
+}
+
+TEST_CASE("alarm: the discriminator's reward has collapsed, whatever other rewards vary") {
+    run_of r;
+    r.options.discriminator.step.learning_rate = 0;
+    r.go_for([](const token_batch<double>&, std::size_t) { return 50.0; },
+             pipeline{logit_reward{.clip = 10}, kl_penalty{.beta = 0.05}, missing_eos{.penalty = 1}});
+    REQUIRE(r.health.has(alarm::reward_collapse));
 }
 
 TEST_CASE("alarm: the discriminator overfits two demonstrations") {

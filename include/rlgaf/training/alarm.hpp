@@ -34,7 +34,8 @@ inline const char* explain(alarm a) {
                    "worse. "
                    "Give it more demonstrations, dropout, r1{} or token_noise{}, or fewer steps";
         case alarm::reward_collapse:
-            return "the reward has collapsed: samples of a group earn the same, and there is nothing to learn from. "
+            return "the reward has collapsed: samples earn the same, all in all or from the discriminator, and there "
+                   "is nothing to learn from. "
                    "Look at "
                    "clipping and saturating rewards (logit_reward{} does not saturate) and at groups that repeat one "
                    "text";

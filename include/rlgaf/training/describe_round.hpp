@@ -41,6 +41,22 @@ void check_log_probs(P& policy, const trajectories<P>& t, bool truncated_samplin
             " as evaluate gave, so that the first ratio is 1 (is dropout on in forward?)");
 }
 
+/// Share of rows whose outcome "discriminator" is the round's largest, or its smallest if they are more: 1 where it is
+/// constant, near 1 where nearly all are clipped. NaN with less than two such rewards.
+template <class T>
+double constant_score_share(const reward_view<T>& reward) {
+    for (const outcome_reward& r : reward.outcome) {
+        if (!(r.name == chars("discriminator"))) continue;
+        double least = std::numeric_limits<double>::infinity(), most = -least, n = 0, low = 0, high = 0;
+        for (const double v : r.value)
+            if (!is_nan(&v)) least = std::fmin(least, v), most = std::fmax(most, v), n += 1;
+        for (const double v : r.value)
+            if (!is_nan(&v)) low += centred(v, least) == 0, high += centred(v, most) == 0;
+        return n < 2 ? round_report::none : std::fmax(low, high) / n;
+    }
+    return round_report::none;
+}
+
 template <policy_backend P>
 void describe_round(trajectories<P>& t, round_report& report) {
     const std::size_t n = rows(t.batch);
@@ -62,6 +78,7 @@ void describe_round(trajectories<P>& t, round_report& report) {
     total.resize(n);
     for (std::size_t b = 0; b < n; ++b) total[b] = total_reward(reward, mask, b);
     const moments m = moments_of(span_of(total));
+    report.constant_score_share = constant_score_share(reward);
     report.tokens = all_tokens;
     report.reward_mean = m.mean;
     report.reward_deviation = m.deviation();

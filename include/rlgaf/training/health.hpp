@@ -1,4 +1,5 @@
 #pragma once
+#include <cmath>
 #include <cstdio>
 #include <vector>
 
@@ -12,9 +13,9 @@ namespace rlgaf::inline RLGAF_ABI {
 struct health_options {
     std::size_t patience = 20;        ///< rounds in a row that a sign must last; > 0
     double winning_accuracy = 0.98;   ///< above it the discriminator wins; in (0.5, 1)
-    double guessing_accuracy = 0.53;  ///< below it, from the first round on, it has given up; in (0.5, 1)
+    double guessing_accuracy = 0.53;  ///< its mean over `patience` rounds was never above: it has given up; in (0.5, 1)
     double overfit_gap = 0.15;        ///< accuracy on its own demonstrations above that on held-out ones; in (0, 1)
-    double constant_share = 0.9;      ///< of groups without a difference in reward; in (0, 1)
+    double constant_share = 0.9;      ///< of groups, or of rows by the discriminator, with the same reward; in (0, 1)
     double distinct_left = 0.5;       ///< share of the first rounds' distinct bigrams that must be left; in (0, 1)
     double truncated_share = 0.5;     ///< of rows cut at the length limit; in (0, 1)
     double length_factor = 2;         ///< mean length over, or under one over, that of the first rounds; > 1
@@ -97,14 +98,15 @@ public:
             first_distinct_ += distinct_ / first_rounds;
             first_length_ += r.length_mean / first_rounds;
         }
-        highest_accuracy_ = r.accuracy > highest_accuracy_ ? r.accuracy : highest_accuracy_;
+        if (r.accuracy == r.accuracy) take_in(r.accuracy);
         const bool compared = rounds_ > first_rounds;
         sign(alarm::discriminator_wins, r.accuracy > options_.winning_accuracy, r);
-        sign(alarm::discriminator_gives_up, r.accuracy == r.accuracy && highest_accuracy_ < options_.guessing_accuracy,
-             r);
+        sign(alarm::discriminator_gives_up,
+             measured_ >= options_.patience && highest_accuracy_ < options_.guessing_accuracy, r, 1);
         if (r.accuracy_held_out == r.accuracy_held_out)  // measured in some rounds only: twice is enough
             sign(alarm::discriminator_overfits, r.accuracy - r.accuracy_held_out > options_.overfit_gap, r, 2);
-        sign(alarm::reward_collapse, r.constant_reward_share > options_.constant_share, r);
+        sign(alarm::reward_collapse,
+             r.constant_reward_share > options_.constant_share || r.constant_score_share > options_.constant_share, r);
         sign(alarm::mode_collapse, compared && distinct_ < options_.distinct_left * first_distinct_, r);
         sign(alarm::length_drift,
              r.truncated_share > options_.truncated_share ||
@@ -124,12 +126,21 @@ public:
         for (raised& r : alarms_) a("what", r.what), a("round", r.round);
         a("lasted", std::span<std::size_t>(lasted_)), a("rounds", rounds_), a("first_distinct", first_distinct_);
         a("first_length", first_length_), a("highest_accuracy", highest_accuracy_);
+        a("accuracies", accuracies_), a("measured", measured_);
     }
 
 private:
     static constexpr std::size_t first_rounds = 5;
     static constexpr auto ascending = [](std::size_t a, std::size_t b) { return a < b; };
 
+    /// A single round's accuracy is mostly luck, so what counts is a running mean; it says something once it is full.
+    void take_in(double accuracy) {
+        const double keep = 1 - 1 / static_cast<double>(options_.patience);
+        accuracies_ = keep * accuracies_ + (1 - keep) * accuracy;
+        if (++measured_ < options_.patience) return;
+        const double mean = accuracies_ / (1 - std::pow(keep, static_cast<double>(measured_)));
+        highest_accuracy_ = mean > highest_accuracy_ ? mean : highest_accuracy_;
+    }
     template <class Report>
     void sign(alarm a, bool seen, const Report& r, std::size_t patience = 0) {
         std::size_t& lasted = lasted_[static_cast<std::size_t>(a)];
@@ -163,8 +174,9 @@ private:
     void (*say_)(const char*);
     std::vector<raised> alarms_;
     std::vector<std::size_t> known_, bigrams_;
-    std::size_t lasted_[8] = {}, rounds_ = 0;
-    double distinct_ = 0, memorised_ = 0, first_distinct_ = 0, first_length_ = 0, highest_accuracy_ = 0;
+    std::size_t lasted_[8] = {}, rounds_ = 0, measured_ = 0;
+    double distinct_ = 0, memorised_ = 0, first_distinct_ = 0, first_length_ = 0, highest_accuracy_ = 0,
+           accuracies_ = 0;
 };
 
 }  // namespace rlgaf::inline RLGAF_ABI

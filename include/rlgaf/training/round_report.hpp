@@ -52,6 +52,7 @@ struct round_report {
     double policy_epochs = none;        ///< begun; fewer than asked for: stop_kl was exceeded
     double weight_dropped_share =
         none;  ///< of the tokens that had a weight: those with weight 0; 1: nothing was learnt
+    double constant_score_share = none;  ///< of the rows: those that the discriminator's reward cannot tell apart
     double weight_min = none, weight_mean = none, weight_max = none, weight_ess_fraction = none;
 };
 
@@ -64,6 +65,7 @@ void for_each_metric(const round_report& r, F&& f) {
     f("critic_seconds", r.critic_seconds), f("tokens", r.tokens);
     f("reward_mean", r.reward_mean), f("reward_deviation", r.reward_deviation);
     f("constant_reward_share", r.constant_reward_share), f("advantage_deviation", r.advantage_deviation);
+    f("constant_score_share", r.constant_score_share);
     f("score_expert", r.score_expert), f("score_policy", r.score_policy);
     f("accuracy", r.accuracy), f("accuracy_held_out", r.accuracy_held_out);
     f("discriminator_loss", r.discriminator_loss), f("discriminator_grad_norm", r.discriminator_grad_norm);
