@@ -1,6 +1,8 @@
 #include "rlgaf/discriminator/loss/bce.hpp"
 #include "rlgaf/discriminator/loss/ragan.hpp"
 #include "rlgaf/discriminator/loss/wgan.hpp"
+#include "rlgaf/discriminator/regularizer/spectral_norm.hpp"
+#include "rlgaf/discriminator/regularizer/weight_clip.hpp"
 #include "rlgaf/io/checkpoint.hpp"
 #include "rlgaf/models/lstm.hpp"
 #include "rlgaf/training/pathwise.hpp"
@@ -278,4 +280,29 @@ TEST_CASE("pathwise_trainer: what is refused", "[training][relaxed]") {
     CHECK_THROWS_AS(update_relaxed_discriminator(scorer, real, {}, loss, x), shape_error);
     scorer.parameters()[0].values[5] = not_a_number;
     CHECK_THROWS_AS(update_pathwise(policy, scorer, {}, ids(4), real, {}, {}, {}, loss, x), numeric_error);
+}
+
+TEST_CASE("pathwise_trainer: weight constraints hold the discriminator, on relaxed and on hard samples") {
+    for (const bool relaxed : {true, false}) {
+        const pathwise_options options{
+            .rounds = 20, .rows = 8, .discriminator = {.learning_rate = 0.05}, .relaxed_discriminator = relaxed};
+        demonstrations<batch> experts{rows_of<double>(valid)};
+        policy_type policy = policy_of(5);
+        scorer_type clipped = scorer_of(5), normed = scorer_of(5);
+        pathwise_trainer by_clip{policy, clipped, experts, wgan{}, wgan{}, weight_clip{.limit = 0.05}};
+        by_clip.run(options);
+        for (const auto& block : clipped.parameters())
+            for (const double w : block.values) REQUIRE(std::abs(w) <= 0.05);
+        pathwise_trainer by_norm{policy, normed, experts, wgan{}, wgan{}, spectral_norm{}};
+        by_norm.run(options);
+        bool has_head = false;
+        for (const auto& block : normed.parameters()) {
+            if (block.name != "head") continue;
+            has_head = true;
+            double squares = 0;
+            for (const double w : block.values) squares += w * w;
+            REQUIRE(std::sqrt(squares) < 1.001);
+        }
+        REQUIRE(has_head);
+    }
 }

@@ -1,4 +1,6 @@
 #pragma once
+#include <tuple>
+
 #include "rlgaf/core/clock.hpp"
 #include "rlgaf/discriminator/loss/bradley_terry.hpp"
 #include "rlgaf/math/schedule.hpp"
@@ -43,12 +45,13 @@ struct pathwise_options {
 /// The policy's loss is the discriminator's with the sides exchanged (bradley_terry: RelGAN's; bce: non-saturating GAN), or
 /// that of a fifth argument: with wgan{} the policy climbs the raw score. A round: discriminator_steps steps of the
 /// discriminator, then one of the policy. All three are referred to, never copied. `run` may be called again and goes on.
+/// Weight constraints of the discriminator come after the policy's loss; wgan{} as its loss has no bound without one.
 /// Observers: reward_mean is minus policy_loss; accuracy is that of the round's first discriminator step; on_rollout sees
 /// the tokens drawn for the policy's step.
 /// Errors: shape_error, option_error, numeric_error, before the step that they would spoil.
 /// Source: Kusner and Hernandez-Lobato 2016, arXiv 1611.04051; Jang et al. 2017, arXiv 1611.01144 (straight-through);
 ///         Nie, Narodytska and Patel 2019, ICLR (RelGAN); Yu et al. 2023, arXiv 2305.06176.
-template <class P, class S, class E, class Loss = bradley_terry, class PolicyLoss = Loss>
+template <class P, class S, class E, class Loss = bradley_terry, class PolicyLoss = Loss, class... Constraint>
 class pathwise_trainer {
     static_assert(
         relaxes<P, S>,
@@ -59,12 +62,20 @@ class pathwise_trainer {
                       detail::judged_by<Loss>() == detail::judged::rows &&
                       detail::judged_by<PolicyLoss>() == detail::judged::rows,
                   "rlgaf: pathwise_trainer takes one or two discriminator losses of row scores");
+    static_assert((component_of<Constraint, role::weight_constraint> && ... && true),
+                  "rlgaf: after the two losses pathwise_trainer takes weight constraints: weight_clip, spectral_norm");
 
 public:
     pathwise_trainer(P& policy, S& discriminator, E& experts, Loss loss = {})
         : pathwise_trainer(policy, discriminator, experts, loss, loss) {}
-    pathwise_trainer(P& policy, S& discriminator, E& experts, Loss loss, PolicyLoss policy_loss)
-        : policy_(policy), discriminator_(discriminator), experts_(experts), loss_(loss), policy_loss_(policy_loss) {}
+    pathwise_trainer(P& policy, S& discriminator, E& experts, Loss loss, PolicyLoss policy_loss,
+                     Constraint... constraint)
+        : policy_(policy),
+          discriminator_(discriminator),
+          experts_(experts),
+          loss_(loss),
+          policy_loss_(policy_loss),
+          constraint_(part<Constraint>{constraint}...) {}
 
     /// Runs `options.rounds` rounds; returns the report of the last one.
     template <class... Observers>
@@ -95,6 +106,7 @@ public:
     template <class Archive>
     void visit(Archive& a) {
         loss_.memory.visit(a), policy_loss_.memory.visit(a);
+        std::apply([&](auto&... c) { (c.memory.visit(a), ...); }, constraint_);
         a("steps", hard_.steps), a("round_number", round_number_), a("rounds_done", rounds_done_);
     }
     /// The last samples, with the gradient that they carried to the policy.
@@ -140,34 +152,21 @@ private:
             report.score_policy = done.loss.real_mean;  // the sides are exchanged
         }
         report.policy_seconds = clock_seconds() - start;
-        describe(report);
+        detail::describe_samples(report, hard_rows(x_.samples));
         ++rounds_done_;
         return report;
     }
 
     pathwise_update_report judge(const pathwise_options& options, const typename P::batch& real, rng_key key) {
-        if (options.relaxed_discriminator)
-            return update_relaxed_discriminator(discriminator_, real, options.discriminator, loss_, x_);
-        const discriminator_update_report done =
-            update_discriminator(discriminator_, real, hard_rows(x_.samples), detail::one_to_one(x_, options.rows),
-                                 {.step = options.discriminator}, loss_, hard_, key);
-        return {done.loss, done.grad_norm, done.applied};
-    }
-
-    void describe(round_report& report) const {
-        const typename P::batch& b = hard_rows(x_.samples);
-        if (rows(b) == 0) return;
-        double truncated = 0, log_prob = 0;
-        report.tokens = 0;
-        const auto said = behaviour_log_prob(b);
-        for (std::size_t i = 0; i < rows(b); ++i) {
-            report.tokens += lengths(b)[i];
-            truncated += ends(b)[i] == row_end::truncated;
-            for (const auto x : said.row(i)) log_prob += static_cast<double>(x);
-        }
-        report.entropy_sampled = -log_prob / report.tokens;
-        report.length_mean = report.tokens / static_cast<double>(rows(b));
-        report.truncated_share = truncated / static_cast<double>(rows(b));
+        const auto step = [&](auto&... c) -> pathwise_update_report {
+            if (options.relaxed_discriminator)
+                return update_relaxed_discriminator(discriminator_, real, options.discriminator, loss_, x_, c...);
+            const discriminator_update_report done =
+                update_discriminator(discriminator_, real, hard_rows(x_.samples), detail::one_to_one(x_, options.rows),
+                                     {.step = options.discriminator}, loss_, hard_, key, c...);
+            return {done.loss, done.grad_norm, done.applied};
+        };
+        return std::apply(step, constraint_);
     }
 
     P& policy_;
@@ -175,6 +174,7 @@ private:
     E& experts_;
     part<Loss> loss_;
     part<PolicyLoss> policy_loss_;
+    std::tuple<part<Constraint>...> constraint_;
     pathwise_scratch<P> x_;
     discriminator_scratch<typename P::scalar> hard_;
     std::vector<std::uint64_t> id_;

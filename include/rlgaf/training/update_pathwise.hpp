@@ -1,6 +1,7 @@
 #pragma once
 #include "rlgaf/backend/check.hpp"
 #include "rlgaf/math/temperature.hpp"
+#include "rlgaf/training/round_report.hpp"
 #include "rlgaf/training/update_discriminator.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -37,9 +38,10 @@ constexpr bool is_pointwise = requires {
 }  // namespace detail
 
 /// One optimiser step of the discriminator on demonstrations and relaxed samples, x.samples, of which there are as many.
-template <class P, class S, class Loss>
+template <class P, class S, class Loss, class... Constraint>
 pathwise_update_report update_relaxed_discriminator(S& scorer, const typename P::batch& real, const step_options& step,
-                                                    part<Loss>& loss, pathwise_scratch<P>& x) {
+                                                    part<Loss>& loss, pathwise_scratch<P>& x,
+                                                    part<Constraint>&... constraint) {
     using T = typename S::scalar;
     step.check();
     const std::size_t n = rows(real), half = n * score_width(scorer);
@@ -47,6 +49,7 @@ pathwise_update_report update_relaxed_discriminator(S& scorer, const typename P:
     x.score.assign(2 * half, T{0});
     x.d_score.assign(2 * half, T{0});
     const std::span<T> score(x.score), d_score(x.d_score);
+    (detail::constrain_before_forward(scorer, constraint), ...);
     scorer.discard();  // what an error left behind
     auto of_real = scorer.forward(real, score.first(half));
     auto of_fake = scorer.forward(std::as_const(x.samples), score.subspan(half));
@@ -59,7 +62,9 @@ pathwise_update_report update_relaxed_discriminator(S& scorer, const typename P:
         .loss = detail::call_loss(loss, terms, x.work, d_score.first(half), d_score.subspan(half))};
     scorer.backward(static_cast<typename S::tape&&>(of_real), std::span<const T>(d_score.first(half)));
     scorer.backward(static_cast<typename S::tape&&>(of_fake), std::span<const T>(d_score.subspan(half)));
+    (detail::constrain_before_step(scorer, constraint), ...);
     const step_report done = scorer.step(step);
+    (detail::constrain_after_step(scorer, constraint), ...);
     report.grad_norm = done.grad_norm;
     report.applied = done.applied;
     return report;
@@ -104,4 +109,24 @@ pathwise_update_report update_pathwise(P& policy, S& scorer, const typename P::p
     return report;
 }
 
+namespace detail {
+
+/// What a round's report says of the tokens drawn last.
+template <class Batch>
+void describe_samples(round_report& report, const Batch& b) {
+    if (rows(b) == 0) return;
+    double truncated = 0, log_prob = 0;
+    report.tokens = 0;
+    const auto said = behaviour_log_prob(b);
+    for (std::size_t i = 0; i < rows(b); ++i) {
+        report.tokens += lengths(b)[i];
+        truncated += ends(b)[i] == row_end::truncated;
+        for (const auto x : said.row(i)) log_prob += static_cast<double>(x);
+    }
+    report.entropy_sampled = -log_prob / report.tokens;
+    report.length_mean = report.tokens / static_cast<double>(rows(b));
+    report.truncated_share = truncated / static_cast<double>(rows(b));
+}
+
+}  // namespace detail
 }  // namespace rlgaf::inline RLGAF_ABI
