@@ -16,6 +16,7 @@
 #include <numeric>
 #undef CHECK  // torch's logging and Catch2 both have one
 #include "rlgaf/backend/conformance.hpp"
+#include "rlgaf/backend/input_penalty.hpp"
 #include "rlgaf/backend/visit.hpp"
 #include "rlgaf/io/state_archive.hpp"
 #include "support/catch.hpp"
@@ -413,7 +414,8 @@ TEST_CASE("torch_policy: truncated sampling stores what it drew from", "[torch]"
     REQUIRE_THROWS_AS(policy.rollout({}, sample_ids(1), {.top_p = 0}, {}), option_error);
 }
 
-TEST_CASE("Trap 12: rows of torch_policy end by their end token, which is an action of theirs, or by their length", "[torch]") {
+TEST_CASE("Trap 12: rows of torch_policy end by their end token, which is an action of theirs, or by their length",
+          "[torch]") {
     torch::manual_seed(3);
     torch_policy policy{gru_net(vocabulary), {.end_token = 4, .max_length = 6, .rollout_rows = 7}};
     const auto b = policy.rollout({}, sample_ids(40), {}, {1, 0});
@@ -1111,7 +1113,7 @@ double penalty_error(torch::ScalarType precision, torch_reading reading, const p
     token_batch<float> real, fake;
     for (const auto& row : {ids{1, 2, 3, 4}, ids{4}, ids{}, ids{0, 0, 3}}) real.add(row, row_end::terminated);
     for (const auto& row : {ids{2, 2}, ids{1, 0, 3}, ids{2}, ids{4, 3, 1}}) fake.add(row, row_end::terminated);
-    const std::vector<float> c = {1, 0.5f, 2, 1.5f}, share = {0.25f, 0.5f, 0.75f, 0.9f}, ones(4, 1);
+    const std::vector<float> c = {1, 0.5f, 2, 1.5f}, share = {0.25f, 0.5f, 0.75f, 0.9f};
     const std::size_t n = 4;
 
     // Torch: the score as the adapter reads it, by hand.
@@ -1143,29 +1145,20 @@ double penalty_error(torch::ScalarType precision, torch_reading reading, const p
                                            : torch::zeros_like(p, torch::kDouble));
     scorer.discard();
 
-    // One backward to the inputs, two to the parameters.
     judge::perturbation at;
     if (between) at = scorer.towards(real, fake, share);
-    auto direction = scorer.input_gradient(real, at, ones);
-    const auto length = norms(scorer, direction);
-    const double step = precision == torch::kDouble ? 1e-4 : 1e-2;
-    std::vector<float> factor(n), d_up(n), d_down(n), unread(n);
-    for (std::size_t i = 0; i < n; ++i) {
-        const double l = static_cast<double>(length[i]);
-        REQUIRE(l == Approx(some[static_cast<std::int64_t>(i)].item<bool>()
-                                ? norm[static_cast<std::int64_t>(i)].item<double>()
-                                : 0.0));
-        factor[i] = static_cast<float>(l > 0 ? step / l : 0);
-        d_up[i] = l > 0 ? static_cast<float>(static_cast<double>(c[i]) * phi.slope(l) / (2 * step)) : 0;
-        d_down[i] = -d_up[i];
-    }
-    scorer.scale(direction, factor);
-    auto up = at, down = at;
-    scorer.add(up, direction);
-    scorer.scale(direction, std::vector<float>(n, -1));
-    scorer.add(down, direction);
-    scorer.backward(scorer.forward(real, up, unread), d_up);
-    scorer.backward(scorer.forward(real, down, unread), d_down);
+    penalty_scratch<float> scratch;
+    rlgaf::detail::penalize_slopes(
+        scorer, real, at,
+        [&](std::span<const double> length, std::span<double> slope) {
+            for (std::size_t i = 0; i < n; ++i) {
+                const auto row = static_cast<std::int64_t>(i);
+                REQUIRE(length[i] == Approx(some[row].item<bool>() ? norm[row].item<double>() : 0.0));
+                slope[i] = static_cast<double>(c[i]) * phi.slope(length[i]);
+            }
+            return penalty_stats{};
+        },
+        scratch);
 
     double error = 0, whole = 0;
     std::size_t k = 0;

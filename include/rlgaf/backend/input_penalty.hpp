@@ -27,6 +27,16 @@ typename S::perturbation noise_from(S& scorer, const Batch& part, double sigma, 
         return scorer.noise(part, sigma, {key.seed ^ (static_cast<std::uint64_t>(first) << 20), key.step});
 }
 
+/// How far inputs are moved. A scorer that computes in another precision than its scores have says so in
+/// `double difference_step()`.
+template <class S>
+double step_of_differences([[maybe_unused]] S& scorer) {
+    if constexpr (requires { scorer.difference_step(); })
+        return scorer.difference_step();
+    else
+        return std::is_same_v<typename S::scalar, float> ? 1e-2 : 1e-4;
+}
+
 /// Input gradients of this norm or less have no direction.
 inline constexpr double no_norm = 1e-12;
 
@@ -36,7 +46,7 @@ penalty_stats penalize_slopes(S& scorer, const Batch& batch, const typename S::p
                               penalty_scratch<typename S::scalar>& x) {
     using T = typename S::scalar;
     const std::size_t n = rows(batch), width = score_width(scorer);
-    const double step = std::is_same_v<T, float> ? 1e-2 : 1e-4;
+    const double step = step_of_differences(scorer);
     x.score.resize(n * width);
     x.d_score.assign(n * width, static_cast<T>(1 / static_cast<double>(width)));
     typename S::perturbation direction = scorer.input_gradient(batch, base, std::span<const T>(x.d_score));

@@ -62,6 +62,11 @@ public:
         });
     }
 
+    bool in_double() const {
+        const std::vector<torch::Tensor> trained = trainable();
+        return !trained.empty() && trained[0].scalar_type() == torch::kDouble;
+    }
+
     step_report step(const step_options& options) {
         options.check();
         const torch::NoGradGuard no_grad;

@@ -40,6 +40,8 @@ public:
     explicit torch_scorer(const Module& holder, torch_scorer_options options = {}) requires(!std::same_as<Module, net>)
         : torch_scorer(model::held(holder), std::move(options)) {}
 
+    /// For penalties: by the precision that the module computes in.
+    double difference_step() const requires embeds { return model_.in_double() ? 1e-4 : 1e-2; }
     /// Ability perturbs_inputs, of modules with `embed` and `forward_embedded`.
     perturbation noise(const batch& b, double sigma, rng_key key, std::size_t first = 0) requires embeds {
         detail::check_option(sigma >= 0, "torch_scorer::noise", "sigma", "0 or positive", sigma);
