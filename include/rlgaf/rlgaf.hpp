@@ -213,6 +213,7 @@
 
 #include "rlgaf/backend/abilities.hpp"
 #include "rlgaf/backend/adamw.hpp"
+#include "rlgaf/backend/airl_scorer.hpp"
 #include "rlgaf/backend/apply_gradients.hpp"
 #include "rlgaf/backend/averaged.hpp"
 #include "rlgaf/backend/batch.hpp"
