@@ -216,6 +216,7 @@
 #include "rlgaf/backend/airl_scorer.hpp"
 #include "rlgaf/backend/apply_gradients.hpp"
 #include "rlgaf/backend/averaged.hpp"
+#include "rlgaf/backend/averaged_scorer.hpp"
 #include "rlgaf/backend/batch.hpp"
 #include "rlgaf/backend/check.hpp"
 #include "rlgaf/backend/critic.hpp"

@@ -1,6 +1,6 @@
 #include "rlgaf/io/checkpoint.hpp"
 
-#include "rlgaf/backend/averaged.hpp"
+#include "rlgaf/backend/averaged_scorer.hpp"
 #include "rlgaf/backend/pair_critic.hpp"
 #include "rlgaf/models/cnn_scorer.hpp"
 #include "rlgaf/models/lstm.hpp"

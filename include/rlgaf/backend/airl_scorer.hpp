@@ -6,17 +6,6 @@
 
 namespace rlgaf::inline RLGAF_ABI {
 
-namespace detail {
-/// The type of a scorer's token tapes, if it has any.
-template <class S>
-struct token_tapes_of {};
-template <class S>
-    requires requires { typename S::token_tape; }
-struct token_tapes_of<S> {
-    using token_tape = typename S::token_tape;
-};
-}  // namespace detail
-
 /// AIRL's discriminator: a scorer f whose scores are compared with the policy's own log-probs. With on_tokens{bce{}} and
 /// token_score_reward{.map = score_map::logit} it is AIRL on texts.
 /// Formula: tokens: h_it = f_it - log pi(y_it | what is before it); rows: h_i = f_i - sum of log pi over unmasked tokens.
@@ -28,7 +17,7 @@ struct token_tapes_of<S> {
 ///          policy's of the moment, without dropout. Rows of many tokens differ by many nats: judge texts by token.
 /// Source:  Fu, Luo, Levine 2017, arXiv 1710.11248.
 template <class S, policy_backend P>
-class airl_scorer : public detail::token_tapes_of<S> {
+class airl_scorer : public detail::token_types_of<S> {
 public:
     using scalar = typename P::scalar;
     using batch = typename P::batch;

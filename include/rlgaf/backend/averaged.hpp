@@ -1,6 +1,5 @@
 #pragma once
 #include "rlgaf/backend/parameter_average.hpp"
-#include "rlgaf/backend/visit.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -49,52 +48,6 @@ private:
     parameter_average average_;
     parameter_average::state state_;
     std::vector<parameter_block<typename M::scalar>> blocks_;
-};
-
-/// A scorer whose opinions are those of its averaged parameters, while its raw ones train: rewards that jump less from
-/// round to round, 1 / (1 - decay) steps late.
-/// Formula: evaluate with the average; forward, backward and step with the raw parameters; each applied step enters the
-///          average.
-/// Errors:  those of parameter_average and of the scorer.
-/// Needs:   a scorer with flat_parameters, which outlives this; start values are worth as much as later ones at first.
-/// Source:  averaging of the discriminator as of the generator in Yazici et al. 2019, arXiv 1806.04498.
-template <flat_parameters S>
-class averaged_scorer {
-public:
-    using scalar = typename S::scalar;
-    using tape = typename S::tape;
-
-    explicit averaged_scorer(S& scorer, parameter_average average = {.decay = 0.9})
-        : scorer_(scorer), average_(scorer, average) {}
-
-    template <class Batch>
-    void evaluate(const Batch& b, std::span<scalar> score) {
-        average_.with_average([&] { scorer_.evaluate(b, score); });
-    }
-    template <class Batch>
-    tape forward(const Batch& b, std::span<scalar> score) {
-        return scorer_.forward(b, score);
-    }
-    void backward(tape&& t, std::span<const scalar> d_score) { scorer_.backward(static_cast<tape&&>(t), d_score); }
-    step_report step(const step_options& o) {
-        const step_report report = scorer_.step(o);
-        if (report.applied) average_.update();
-        return report;
-    }
-    void discard() { scorer_.discard(); }
-    std::size_t width() const { return score_width(scorer_); }
-    auto parameters() { return scorer_.parameters(); }
-
-    /// Its scorer too.
-    template <class Archive>
-    void visit(Archive& a) {
-        visit_model(a, scorer_);
-        average_.visit(a);
-    }
-
-private:
-    S& scorer_;
-    averaged<S> average_;
 };
 
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -36,10 +36,9 @@ template <class S, class B>
 concept perturbs_inputs = scorer_backend<S, B> &&
     requires(S& s, const B& b, double sigma, rng_key key, std::span<typename S::scalar> x,
              std::span<const typename S::scalar> d, const typename S::perturbation& p, typename S::perturbation& q) {
-    {
-        s.noise(b, sigma, key)
-        } -> std::same_as<typename S::perturbation>;  // normal numbers of deviation sigma; a fourth
-    // argument, the number of the first row in the step, makes them the same for any micro-batches
+    // Normal numbers of deviation sigma. With a fourth argument, the number of the first row in the step, they are the
+    // same for any micro-batches.
+    { s.noise(b, sigma, key) } -> std::same_as<typename S::perturbation>;
     // Row i moves by d[i] of the way to row i of the other batch, at the positions that both have.
     { s.towards(b, b, d) } -> std::same_as<typename S::perturbation>;
     // Of sum(d * score) by the inputs, where they are moved by p. Adds nothing to the parameters' gradients.
@@ -57,5 +56,23 @@ template <class S, class B>
 concept attributes_tokens = has_scalar<S> && requires(S& s, const B& b, ragged_view<typename S::scalar> weight) {
     { s.attribute(b, weight) } -> std::same_as<void>;
 };
+
+/// The types that abilities bring with them, for scorers that stand before another: what that one has.
+namespace detail {
+template <class S>
+struct token_types_of {};
+template <class S>
+    requires requires { typename S::token_tape; }
+struct token_types_of<S> {
+    using token_tape = typename S::token_tape;
+};
+template <class S>
+struct input_types_of {};
+template <class S>
+    requires requires { typename S::perturbation; }
+struct input_types_of<S> {
+    using perturbation = typename S::perturbation;
+};
+}  // namespace detail
 
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -27,11 +27,17 @@ void score_rows(S& scorer, const Batch& batch, std::vector<T>& score, std::size_
     score.assign(rows(batch) * width, T{0});
     if (passes == 0) return evaluate_in_parts(scorer, batch, std::span<T>(score), micro_rows, pick);
     std::vector<T> once(score.size());
-    for (std::size_t k = 0; k < passes; ++k) {
+    const auto pass = [&] {
         for_each_micro_batch(batch, micro_rows, pick, [&](std::size_t first, std::size_t count, const auto& part) {
             [[maybe_unused]] const typename S::tape dropped =
                 scorer.forward(part, std::span<T>(once).subspan(first * width, count * width));
         });
+    };
+    for (std::size_t k = 0; k < passes; ++k) {
+        if constexpr (requires { scorer.with_average(pass); })  // averaged_scorer
+            scorer.with_average(pass);
+        else
+            pass();
         for (std::size_t i = 0; i < score.size(); ++i) score[i] += once[i] / static_cast<T>(passes);
     }
 }
