@@ -231,6 +231,7 @@
 #include "rlgaf/backend/relaxed_rows.hpp"
 #include "rlgaf/backend/scorer.hpp"
 #include "rlgaf/backend/scorer_abilities.hpp"
+#include "rlgaf/backend/scorer_ensemble.hpp"
 #include "rlgaf/backend/sgd.hpp"
 #include "rlgaf/backend/token_batch.hpp"
 #include "rlgaf/backend/token_prompts.hpp"
