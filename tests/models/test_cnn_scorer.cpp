@@ -1,4 +1,7 @@
 #include "rlgaf/backend/conformance.hpp"
+#include "rlgaf/backend/input_penalty.hpp"
+#include "rlgaf/discriminator/regularizer/gradient_penalty.hpp"
+#include "rlgaf/discriminator/regularizer/r1.hpp"
 #include "rlgaf/models/cnn_scorer.hpp"
 #include "rlgaf/models/lstm_policy.hpp"
 #include "rlgaf/training/pathwise.hpp"
@@ -14,6 +17,7 @@ using rlgaf_test::slope;
 namespace {
 
 static_assert(check_scorer<cnn_scorer<float>, token_batch<float>>());
+static_assert(perturbs_inputs<cnn_scorer<float>, token_batch<float>>);
 static_assert(relaxes<lstm_policy<float>, cnn_scorer<float>>);
 static_assert(relaxes<lstm_policy<double>, cnn_scorer<double>>);
 
@@ -131,6 +135,68 @@ TEST_CASE("cnn_scorer: the conformance kit finds nothing", "[cnn]") {
     const auto found = check_conformance_scorer(s, b);
     INFO(to_string(found));
     CHECK(found.ok());
+}
+
+TEST_CASE("cnn_scorer: moved inputs, and the gradient by them, against finite differences", "[cnn]") {
+    for (const bool prompts : {false, true}) {
+        dice d(7);
+        auto scorer = small_scorer();
+        const token_batch<double> b = random_rows(d, prompts).hard;
+        std::vector<double> still(rows(b)), moved(rows(b)), weight(rows(b));
+        for (double& w : weight) w = d.normal();
+        scorer.evaluate(b, still);
+        scorer.forward(b, cnn_scorer<double>::perturbation{}, moved);
+        REQUIRE(moved == still);
+        scorer.forward(b, scorer.noise(b, 0, {1, 0}), moved);
+        REQUIRE(moved == still);
+        const auto at = scorer.noise(b, 0.5, {1, 0});
+        scorer.forward(b, at, moved);
+        REQUIRE(gap(moved, still) > 0.1);
+        const auto g = scorer.input_gradient(b, at, weight);
+        auto p = at;
+        for (std::size_t i = 0; i < rows(b); ++i)
+            for (std::size_t k = 0; k < p.row(i).size(); ++k) {
+                const auto value = [&] {
+                    scorer.forward(b, p, moved);
+                    double sum = 0;
+                    for (std::size_t j = 0; j < moved.size(); ++j) sum += weight[j] * moved[j];
+                    return sum;
+                };
+                REQUIRE(gap(slope(value, p.row(i)[k]), g.row(i)[k]) < 1e-7);
+            }
+        const std::vector<std::size_t> last = {2, 3, 4};  // rows keep their noise wherever a step is cut
+        const auto part = scorer.noise(select(b, last), 0.5, {1, 0}, 2);
+        for (std::size_t i = 0; i < 3; ++i)
+            for (std::size_t k = 0; k < part.row(i).size(); ++k) REQUIRE(part.row(i)[k] == at.row(2 + i)[k]);
+    }
+}
+
+TEST_CASE("cnn_scorer: the gradient of r1 and of an interpolated penalty, against finite differences", "[cnn]") {
+    dice d(9);
+    auto scorer = small_scorer();
+    const token_batch<double> real = random_rows(d, false).hard, fake = random_rows(d, false).hard;
+    const std::vector<std::uint32_t> pairs = {0, 1, 2, 3, 4};
+    const auto check = [&](const auto& penalty) {
+        penalty_scratch<double> scratch;
+        scorer.discard();
+        accumulate_penalty(scorer, real, fake, {pairs}, penalty, 1, {3, 1}, 2, scratch);
+        std::vector<double> got, want;
+        for (const auto& block : scorer.parameters())
+            got.insert(got.end(), block.gradients.begin(), block.gradients.end());
+        auto copy = scorer.clone();
+        const auto value = [&] {
+            copy.discard();
+            return accumulate_penalty(copy, real, fake, {pairs}, penalty, 1, {3, 1}, 0, scratch).loss;
+        };
+        for (auto& block : copy.parameters())
+            for (double& x : block.values) want.push_back(slope(value, x));
+        double size = 0;
+        for (const double x : want) size = std::fmax(size, std::abs(x));
+        REQUIRE(size > 0.01);
+        REQUIRE(gap(got, want) < 1e-4 * size);
+    };
+    check(r1{.gamma = 2});
+    check(gradient_penalty{.lambda = 3});
 }
 
 TEST_CASE("cnn_scorer: learns to tell rows apart, and pathwise training runs on it", "[cnn]") {

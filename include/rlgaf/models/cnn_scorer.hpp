@@ -26,6 +26,7 @@ class cnn_scorer : public detail::phrase_model<T> {
 public:
     using scalar = T;
     using relaxed = relaxed_rows<T>;
+    using perturbation = detail::lstm::perturbation<T>;
 
     /// What backward needs. To be handed to `backward` of the scorer that made it.
     class tape {
@@ -38,6 +39,10 @@ public:
     /// Errors: shape_error, numeric_error.
     void evaluate(const token_batch<T>& b, std::span<T> score) { (void)this->run(b, nullptr, score); }
     tape forward(const token_batch<T>& b, std::span<T> score) { return kept(this->run(b, nullptr, score)); }
+    /// Ability perturbs_inputs.
+    tape forward(const token_batch<T>& b, const perturbation& p, std::span<T> score) {
+        return kept(this->run(b, nullptr, score, p));
+    }
     tape forward(const relaxed& x, std::span<T> score) {
         detail::check_size(x.vocabulary, options_.vocabulary, "cnn_scorer::forward", "x.vocabulary");
         detail::check_size(x.share.size(), x.hard.token.size() * x.vocabulary, "cnn_scorer::forward", "x.share");
@@ -86,24 +91,39 @@ public:
         });
     }
 
+    /// Normal numbers of deviation sigma; row i of b is row first + i of the step. Errors: option_error.
+    perturbation noise(const token_batch<T>& b, double sigma, rng_key key, std::size_t first = 0) const {
+        return perturbation::noise(b, options_.embedding, sigma, key, first);
+    }
+    /// Displaces the completion of row i of a by d[i] of the way to row i of b, at the positions that both have.
+    /// Errors: shape_error, numeric_error (a token out of range).
+    perturbation towards(const token_batch<T>& a, const token_batch<T>& b, std::span<const T> d) const {
+        for (const token_batch<T>* const x : {&a, &b})
+            detail::lstm::check_tokens(x->token, options_.vocabulary, "cnn_scorer::towards", "batch.token");
+        return perturbation::towards(a, b, d, memory_.values(0), options_.embedding);
+    }
+    /// Of the sum of d times score, by the inputs where they are moved by p. Errors: shape_error, numeric_error.
+    perturbation input_gradient(const token_batch<T>& b, const perturbation& p, std::span<const T> d) {
+        detail::check_size(d.size(), rows(b), "cnn_scorer::input_gradient", "d");
+        std::vector<T> score(rows(b));
+        const detail::matched_rows<T> used = this->run(b, nullptr, score, p);
+        std::vector<T> d_x(used.x.size(), T{0});
+        this->spread(used, d, d_x, false);
+        perturbation g(b, options_.embedding);
+        for (std::size_t i = 0; i < rows(b); ++i)
+            std::copy_n(d_x.data() + used.column[i] * options_.embedding, g.row(i).size(), g.row(i).data());
+        return g;
+    }
+    void row_norms(const perturbation& p, std::span<T> norm) const { p.row_norms(norm); }
+    void scale(perturbation& p, std::span<const T> by) const { p.scale(by); }
+    void add(perturbation& to, const perturbation& p) const { to.add(p); }
+
     /// Ability attributes_tokens: e_t . d score / d e_t.
     /// Errors: shape_error, numeric_error.
     void attribute(const token_batch<T>& b, ragged_view<T> weight) {
         detail::check_same_shape(tokens(b), weight, "cnn_scorer::attribute", "weight");
-        std::vector<T> score(rows(b));
-        const detail::matched_rows<T> used = this->run(b, nullptr, score);
-        std::vector<T> d_x(used.x.size(), T{0});
-        this->spread(used, std::vector<T>(rows(b), T{1}), d_x, false);
-        const std::size_t embedding = options_.embedding;
-        for (std::size_t i = 0; i < rows(b); ++i) {
-            std::size_t at = embedding * (used.column[i] + (rows(b.prompt) > 0 ? b.prompt.row(i).size() : 0));
-            for (T& w : weight.row(i)) {
-                double sum = 0;
-                for (const std::size_t end = at + embedding; at < end; ++at)
-                    sum += static_cast<double>(used.x[at]) * static_cast<double>(d_x[at]);
-                w = static_cast<T>(sum);
-            }
-        }
+        const perturbation g = input_gradient(b, {}, std::vector<T>(rows(b), T{1}));
+        for (std::size_t i = 0; i < rows(b); ++i) g.inner_products(i, b.row(i), memory_.values(0), weight.row(i));
     }
 
     /// The same parameters, no gradients and an optimiser without memory.

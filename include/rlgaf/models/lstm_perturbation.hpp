@@ -22,7 +22,7 @@ public:
     /// Normal numbers of deviation sigma; row i of b is row first + i of the step. Errors: option_error.
     static perturbation noise(const token_batch<T>& b, std::size_t embedding, double sigma, rng_key key,
                               std::size_t first) {
-        check_option(sigma >= 0, "lstm_scorer::noise", "sigma", "0 or positive", sigma);
+        check_option(sigma >= 0, "perturbation::noise", "sigma", "0 or positive", sigma);
         perturbation p(b, embedding);
         for_each_row(rows(b), [&](std::size_t i) {
             const random_stream random(key, stream::noise, first + i);
@@ -36,8 +36,8 @@ public:
     /// d[i] of the way from the completion of row i of a to that of b; `table` are the embeddings. Errors: shape_error.
     static perturbation towards(const token_batch<T>& a, const token_batch<T>& b, std::span<const T> d, const T* table,
                                 std::size_t embedding) {
-        check_size(rows(b), rows(a), "lstm_scorer::towards", "rows of b");
-        check_size(d.size(), rows(a), "lstm_scorer::towards", "d");
+        check_size(rows(b), rows(a), "perturbation::towards", "rows of b");
+        check_size(d.size(), rows(a), "perturbation::towards", "d");
         perturbation p(a, embedding);
         for (std::size_t i = 0; i < rows(a); ++i) {
             const std::span<const std::int32_t> from = a.row(i), to = b.row(i);
@@ -63,7 +63,7 @@ public:
     /// Errors: shape_error if there are prompts but not one a row.
     static std::size_t inputs(const token_batch<T>& b, std::size_t i) {
         if (rows(b.prompt) == 0) return b.length[i];
-        check_size(rows(b.prompt), rows(b), "lstm_scorer", "batch.prompt");
+        check_size(rows(b.prompt), rows(b), "perturbation", "batch.prompt");
         return b.prompt.row(i).size() + b.length[i];
     }
 
@@ -87,7 +87,7 @@ public:
         }
     }
     void row_norms(std::span<T> norm) const {
-        if (!empty()) check_size(norm.size(), size(), "lstm_scorer::row_norms", "norm");
+        if (!empty()) check_size(norm.size(), size(), "perturbation::row_norms", "norm");
         for (std::size_t i = 0; i < norm.size(); ++i) {
             double total = 0;
             if (!empty())
@@ -97,7 +97,7 @@ public:
     }
     void scale(std::span<const T> by) {
         if (empty()) return;
-        check_size(by.size(), size(), "lstm_scorer::scale", "factors");
+        check_size(by.size(), size(), "perturbation::scale", "factors");
         for (std::size_t i = 0; i < size(); ++i)
             for (T& x : row(i)) x *= by[i];
     }
@@ -107,10 +107,10 @@ public:
             *this = other;
             return;
         }
-        check_size(other.size(), size(), "lstm_scorer::add", "rows");
-        check_size(other.by_.size(), by_.size(), "lstm_scorer::add", "inputs times embedding");
+        check_size(other.size(), size(), "perturbation::add", "rows");
+        check_size(other.by_.size(), by_.size(), "perturbation::add", "inputs times embedding");
         for (std::size_t i = 0; i < size(); ++i)
-            check_size(other.offset_[i + 1], offset_[i + 1], "lstm_scorer::add", "inputs up to a row");
+            check_size(other.offset_[i + 1], offset_[i + 1], "perturbation::add", "inputs up to a row");
         for (std::size_t i = 0; i < by_.size(); ++i) by_[i] += other.by_[i];
     }
 

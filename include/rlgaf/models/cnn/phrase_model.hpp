@@ -7,6 +7,7 @@
 #include "rlgaf/models/cnn/matched_rows.hpp"
 #include "rlgaf/models/cnn/options.hpp"
 #include "rlgaf/models/lstm/work.hpp"
+#include "rlgaf/models/lstm_perturbation.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 namespace detail {
@@ -44,7 +45,8 @@ protected:
         memory_.add("head_bias", {1});
     }
 
-    matched_rows<T> run(const token_batch<T>& b, const std::vector<T>* share, std::span<T> score) {
+    matched_rows<T> run(const token_batch<T>& b, const std::vector<T>* share, std::span<T> score,
+                        const lstm::perturbation<T>& moved = {}) {
         const char* const function = "cnn_scorer::forward";
         detail::check_size(score.size(), rows(b), function, "score");
         if (rows(b.prompt) > 0) detail::check_size(rows(b.prompt), rows(b), function, "batch.prompt");
@@ -61,6 +63,13 @@ protected:
             t.column.push_back(t.column.back() + std::max(said + b.length[i], widest));
         }
         embed(t);
+        if (!moved.empty()) {
+            moved.check(b, options_.embedding, function);
+            for (std::size_t i = 0; i < rows(b); ++i) {
+                T* to = t.x.data() + t.column[i] * options_.embedding;
+                for (const T by : moved.row(i)) *to++ += by;
+            }
+        }
         match(t);
         for (std::size_t i = 0; i < rows(b); ++i) {
             double total = static_cast<double>(*memory_.values(head_block() + 1));
