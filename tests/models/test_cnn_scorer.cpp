@@ -21,6 +21,12 @@ static_assert(perturbs_inputs<cnn_scorer<float>, token_batch<float>>);
 static_assert(relaxes<lstm_policy<float>, cnn_scorer<float>>);
 static_assert(relaxes<lstm_policy<double>, cnn_scorer<double>>);
 
+std::vector<std::uint64_t> numbered(std::size_t n) {
+    std::vector<std::uint64_t> id(n);
+    for (std::size_t i = 0; i < n; ++i) id[i] = i;
+    return id;
+}
+
 constexpr std::size_t V = 5, E = 3, F = 4;
 
 cnn_scorer<double> small_scorer() {
@@ -214,6 +220,39 @@ TEST_CASE("cnn_scorer: learns to tell rows apart, and pathwise training runs on 
     CHECK(trainer.run(o).accuracy > 0.9);
     o.policy.learning_rate = 1e-3;
     CHECK(trainer.run(o).policy_steps == 1);
+}
+
+TEST_CASE("cnn_scorer: a policy climbs a learned CNN that stays as it is", "[cnn]") {
+    token_batch<double> shown;
+    for (const std::vector<std::int32_t>& row : {std::vector<std::int32_t>{1, 2, 0}, {2, 1, 2, 0}})
+        shown.add(row, row_end::terminated);
+    for (const std::uint64_t seed : {1u, 2u, 3u})
+        for (const bool straight_through : {false, true}) {
+            lstm_policy<double> policy({.vocabulary = V, .embedding = E, .hidden = 8, .max_length = 4, .seed = seed});
+            cnn_scorer<double> s({.vocabulary = V, .embedding = 4, .filters = 6, .widths = {1, 2}, .seed = seed});
+            demonstrations<token_batch<double>> experts(shown);
+            pathwise_trainer trainer(policy, s, experts);
+            pathwise_options o{.rounds = 100, .seed = seed, .relaxation = {.straight_through = straight_through}};
+            o.policy.learning_rate = 0;
+            o.discriminator.learning_rate = 1e-2;
+            o.discriminator_steps = 1;
+            trainer.run(o);
+            const auto mean_score = [&] {
+                const auto b = policy.rollout({}, numbered(1000), {.max_length = 4}, {77, 0});
+                std::vector<double> score(rows(b));
+                s.evaluate(b, score);
+                double sum = 0;
+                for (const double x : score) sum += x / 1000;
+                return sum;
+            };
+            const double before = mean_score();
+            o.policy.learning_rate = 1e-2;
+            o.discriminator_steps = 0;
+            trainer.run(o);
+            const double after = mean_score();
+            CAPTURE(seed, straight_through, before, after);
+            CHECK(after > before + 0.1);
+        }
 }
 
 TEST_CASE("cnn_scorer: what is refused", "[cnn]") {
