@@ -406,7 +406,7 @@ TEST_CASE("lstm_scorer: several outputs are several heads on one body", "[lstm][
         for (std::size_t k = 0; k < 3; ++k) {
             auto narrow = scorer_of<double>({.pool = pool});
             CHECK(narrow.width() == 1);
-            CHECK(narrow.parameters()[4].shape == std::vector<std::size_t>{6});
+            CHECK(narrow.parameters()[4].shape == std::vector<std::size_t>{6, 1});
             for (std::size_t n = 0; n < 4; ++n)
                 std::ranges::copy(wide.parameters()[n].values, narrow.parameters()[n].values.begin());
             for (std::size_t j = 0; j < 6; ++j)

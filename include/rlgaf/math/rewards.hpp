@@ -1,6 +1,7 @@
 #pragma once
 #include <vector>
 
+#include "rlgaf/core/finite.hpp"
 #include "rlgaf/core/reduce.hpp"
 #include "rlgaf/math/groups.hpp"
 

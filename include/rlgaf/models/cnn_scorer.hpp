@@ -11,7 +11,7 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          feature[f] = max(0, max over t of filter_f . (x_t, ..., x_{t + width - 1}) + bias_f);
 ///          score = head . feature + head_bias.
 /// Shapes:  scores [B]. parameters() are embedding [V, E], then for each width filter [F, width E] and bias [F], then
-///          head [widths F] and head_bias [1].
+///          head [widths F, 1] and head_bias [1].
 /// Adds:    backward adds to the gradients in parameters(); input_cotangent to x.d_share only.
 /// At kinks: of equal windows the first one; a feature of 0 has no gradient.
 /// Errors:  shape_error, numeric_error (a token out of range), option_error.
