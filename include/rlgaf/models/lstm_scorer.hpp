@@ -13,7 +13,7 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          Moved inputs: an embedding plus its displacement is read in place of the embedding; never the start token's.
 ///          Relaxed rows: share^T embedding is read in place of a completion's embeddings.
 /// Shapes:  scores [B, outputs]; token scores as the completions. parameters() are embedding [V + 1, E] (last row:
-///          start), input [E, 4H], recurrent [H, 4H], bias [4H], head [H] (or [H, outputs]), head_bias [outputs].
+///          start), input [E, 4H], recurrent [H, 4H], bias [4H], head [H, outputs], head_bias [outputs].
 /// Adds:    backward adds to the gradients in parameters(); input_gradient, input_cotangent and attribute
 ///          add nothing there.
 /// Errors:  shape_error, numeric_error (a token out of range), option_error (token scores with several outputs).
