@@ -179,7 +179,9 @@ metric_map by_definition(const diagnostics& o, const step_case& given) {
             double sum = 0;
             for (std::size_t t = 0; t < shape[b].size(); ++t)
                 if (included(mask, b, t)) sum += c.token[b][t];
-            all.back().push_back(sum);
+            bool applies = c.outcome.empty();
+            for (const auto& r : c.outcome) applies = applies || !std::isnan(r[b]);
+            all.back().push_back(applies ? sum : not_a_number);
         }
     }
     for (std::size_t b = 0; b < shape.size(); ++b) {

@@ -99,8 +99,15 @@ inline advantage_case random_advantage_case(dice& d) {
     return c;
 }
 
-/// Sum of the unmasked token rewards of a row.
+/// Whether a row has a reward: not if there are outcomes and none applies to it.
+inline bool has_reward(const advantage_case& c, std::size_t row) {
+    bool applies = c.outcome.empty();
+    for (const auto& outcome : c.outcome) applies = applies || !std::isnan(outcome[row]);
+    return applies;
+}
+/// Sum of the unmasked token rewards of a row; NaN if it has no reward.
 inline double token_sum(const advantage_case& c, std::size_t row) {
+    if (!has_reward(c, row)) return not_a_number;
     double sum = 0;
     for (std::size_t t = 0; t < c.token[row].size(); ++t)
         if (included(c.mask, row, t)) sum += c.token[row][t];

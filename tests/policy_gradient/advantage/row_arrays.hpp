@@ -119,11 +119,9 @@ actor_critic_result run_with(const Estimator& estimator, const advantage_case& c
 /// The rewards of a row's unmasked tokens, first one first, the outcomes at the last; empty if no reward applies.
 inline std::vector<double> paid(const advantage_case& c, std::size_t i) {
     double outcome = 0;
-    bool applies = c.outcome.empty() || !c.token.empty();
-    for (const auto& reward : c.outcome)
-        if (!std::isnan(reward[i])) outcome += reward[i], applies = true;
+    for (const auto& reward : c.outcome) outcome += std::isnan(reward[i]) ? 0 : reward[i];
     std::vector<double> r;
-    for (std::size_t t = 0; applies && t < c.shape[i].size(); ++t)
+    for (std::size_t t = 0; has_reward(c, i) && t < c.shape[i].size(); ++t)
         if (included(c.mask, i, t)) r.push_back(c.token.empty() ? 0 : c.token[i][t]);
     if (!r.empty()) r.back() += outcome;
     return r;

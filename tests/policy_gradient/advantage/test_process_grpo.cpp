@@ -16,6 +16,7 @@ struct step {
 std::vector<step> steps_of(const advantage_case& c) {
     std::vector<step> steps;
     for (std::size_t i = 0; i < c.shape.size(); ++i) {
+        if (!has_reward(c, i)) continue;
         std::size_t last = c.shape[i].size();
         for (std::size_t t = 0; t < c.shape[i].size(); ++t)
             if (included(c.mask, i, t)) last = t;

@@ -35,11 +35,12 @@ table expected(const rank_rescale& o, const advantage_case& c) {
         return value;
     };
     return table_like(c.shape, [&](std::size_t i, std::size_t t) {
-        if (!included(c.mask, i, t)) return 0.0;
+        if (!included(c.mask, i, t) || !has_reward(c, i)) return 0.0;
         std::vector<double> value;
         std::size_t self = 0;
         for (std::size_t j = 0; j < c.shape.size(); ++j) {
-            if (c.group[j] != c.group[i] || t >= c.shape[j].size() || !included(c.mask, j, t)) continue;
+            if (c.group[j] != c.group[i] || t >= c.shape[j].size() || !included(c.mask, j, t) || !has_reward(c, j))
+                continue;
             if (j == i) self = value.size();
             value.push_back(value_of(j, t));
         }
@@ -120,7 +121,7 @@ TEST_CASE("rank_rescale adds a row's outcomes to all of its tokens") {
     const table plain = run(rank_rescale{}, c).advantage;
     REQUIRE(plain[0][0] < 0);
     REQUIRE(plain[0][1] > 0);
-    c.outcome = {{1, not_a_number}};
+    c.outcome = {{1, 0}};
     const table with = run(rank_rescale{}, c).advantage;
     REQUIRE(with[0][0] > 0);
     REQUIRE(with[0][1] > 0);

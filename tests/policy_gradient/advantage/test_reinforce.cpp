@@ -12,10 +12,8 @@ namespace {
 table returns(const reinforce& o, const advantage_case& c) {
     return table_like(c.shape, [&](std::size_t i, std::size_t t) {
         double outcome = 0;
-        bool applies = c.outcome.empty() || !c.token.empty();
-        for (const auto& reward : c.outcome)
-            if (!std::isnan(reward[i])) outcome += reward[i], applies = true;
-        if (!applies || !included(c.mask, i, t)) return not_a_number;
+        for (const auto& reward : c.outcome) outcome += std::isnan(reward[i]) ? 0 : reward[i];
+        if (!has_reward(c, i) || !included(c.mask, i, t)) return not_a_number;
         double g = 0, factor = 1, paid = 1;
         for (std::size_t s = t; s < c.shape[i].size(); ++s) {
             if (!included(c.mask, i, s)) continue;
