@@ -1,4 +1,5 @@
 #include "rlgaf/backend/airl_scorer.hpp"
+#include "rlgaf/backend/conformance.hpp"
 #include "rlgaf/models/ngram.hpp"
 #include "support/catch.hpp"
 #include "training/small_language.hpp"
@@ -92,6 +93,16 @@ TEST_CASE("airl_scorer: the loss's gradient is the inner scorer's; the policy ge
     twin.step({.learning_rate = 0.1});
     REQUIRE(parameters_of(f) == parameters_of(twin));
     REQUIRE(parameters_of(policy) == before);
+}
+
+TEST_CASE("airl_scorer passes the conformance checks of a scorer, those of tokens too") {
+    table policy(small_policy());
+    scores f(small_scorer(adamw{}));
+    airl scorer(f, policy);
+    const auto report = check_conformance_scorer(scorer, concat(some_rows(), rows_of<double>({{3, 1, 0}, {2, 2, 3}})));
+    INFO(to_string(report));
+    REQUIRE(report.ok());
+    REQUIRE(!report.find("gradient of token scores")->skipped());
 }
 
 TEST_CASE("airl_scorer refuses a scorer with several numbers a row") {

@@ -1,4 +1,6 @@
+#include "rlgaf/backend/airl_scorer.hpp"
 #include "rlgaf/backend/averaged_scorer.hpp"
+#include "rlgaf/backend/scorer_ensemble.hpp"
 #include "rlgaf/discriminator/on_tokens.hpp"
 #include "rlgaf/discriminator/regularizer/r1.hpp"
 #include "rlgaf/models/lstm.hpp"
@@ -68,6 +70,31 @@ TEST_CASE("averaged_scorer: rewards of a trainer's round are the average's, of p
         REQUIRE(gap(score, average) < 1e-14);
         REQUIRE(gap(score, raw) > 1e-3);
     }
+}
+
+TEST_CASE("averaged_scorer within another scorer: rewards of passes with dropout are the average's too") {
+    const auto check = [](auto& who, auto& judge, auto... components) {
+        adversarial_trainer trainer{who.policy, judge, who.experts, components...};
+        adversarial_options options = short_run(20);
+        options.score_passes = 2;
+        trainer.run(options);
+        options.rounds = 1, options.discriminator_updates = 0, options.policy.step.learning_rate = 0;
+        trainer.run(options);
+        const std::vector<double> score = trainer.last_round().score;
+        std::vector<double> average(score.size()), raw(score.size());
+        judge.evaluate(trainer.last_round().batch, average);
+        (void)judge.forward(trainer.last_round().batch, raw);
+        REQUIRE(gap(score, average) < 1e-14);
+        REQUIRE(gap(score, raw) > 1e-3);
+    };
+    using smooth_scorer = averaged_scorer<ngram_scorer<double>>;
+    players<double> who(adamw{}), other(adamw{});
+    ngram_scorer<double> second(small_scorer(adamw{}));
+    smooth_scorer alone(who.discriminator), a(other.discriminator), b(second, {.decay = 0.5});
+    airl_scorer airl(alone, who.policy);
+    check(who, airl);
+    scorer_ensemble<smooth_scorer> judges{{&a, &b}};
+    check(other, judges, per_column{bce{}}, ensemble_reward{});
 }
 
 TEST_CASE("averaged_scorer judges tokens by the average, and trains the raw parameters on them") {

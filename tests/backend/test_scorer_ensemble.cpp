@@ -1,3 +1,4 @@
+#include "rlgaf/backend/conformance.hpp"
 #include "rlgaf/backend/scorer_ensemble.hpp"
 #include "rlgaf/discriminator/per_column.hpp"
 #include "rlgaf/io/checkpoint.hpp"
@@ -69,6 +70,14 @@ TEST_CASE("scorer_ensemble: the norm of all, discarded gradients, errors") {
             "rlgaf::scorer_ensemble: score: expected 2 elements, got 1");
     REQUIRE(message_of<shape_error>([&] { judges.backward(judges.forward(batch, all), one); }) ==
             "rlgaf::scorer_ensemble::backward: d_score: expected 2 elements, got 1");
+}
+
+TEST_CASE("scorer_ensemble of one member passes the conformance checks of a scorer") {
+    scorer_d a = member(1, adamw{});
+    ensemble alone{{&a}};
+    const auto report = check_conformance_scorer(alone, rows_of<double>({{1, 2, 0}, {3, 0}, {2}, {1, 1, 2, 3}}));
+    INFO(to_string(report));
+    REQUIRE(report.ok());
 }
 
 TEST_CASE("scorer_ensemble in a trainer: every member learns, the policy follows, and a checkpoint holds them all") {

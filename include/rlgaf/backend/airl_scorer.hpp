@@ -55,6 +55,12 @@ public:
     step_report step(const step_options& o) { return scorer_.step(o); }
     void discard() { scorer_.discard(); }
     auto parameters() requires flat_parameters<S> { return scorer_.parameters(); }
+    /// Calls f() while the scorer holds its average.
+    template <class F>
+    void with_average(F&& f) requires requires(S& s) {
+        s.with_average(f);
+    }
+    { scorer_.with_average(static_cast<F&&>(f)); }
     /// The scorer; the policy is somebody else's.
     template <class Archive>
     void visit(Archive& a) {

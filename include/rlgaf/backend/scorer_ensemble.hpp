@@ -70,6 +70,12 @@ public:
     void discard() {
         for (S* member : members_) member->discard();
     }
+    /// Calls f() while every member holds its average.
+    template <class F>
+    void with_average(F&& f) requires requires(S& s) {
+        s.with_average(f);
+    }
+    { within(0, f); }
     /// Its members.
     template <class Archive>
     void visit(Archive& a) {
@@ -77,6 +83,11 @@ public:
     }
 
 private:
+    template <class F>
+    void within(std::size_t member, F& f) {
+        if (member == members_.size()) return f();
+        members_[member]->with_average([&] { within(member + 1, f); });
+    }
     template <class F>
     void each_column(std::size_t n, std::span<scalar> score, F&& f) {
         detail::check_size(score.size(), n * width_, "scorer_ensemble", "score");
