@@ -24,11 +24,6 @@ rows_d some_rows() {
     b.add(text[2], row_end::truncated, {}, 1, std::vector<std::uint8_t>{1});
     return b;
 }
-std::vector<double> gradients_of(scores& scorer) {
-    std::vector<double> all;
-    for (const auto& block : scorer.parameters()) all.insert(all.end(), block.gradients.begin(), block.gradients.end());
-    return all;
-}
 /// Mean log-probability of the demonstrations.
 double log_likelihood(table& policy, const rows_d& b) {
     ragged_buffer<double> lp;

@@ -5,16 +5,13 @@
 #include "rlgaf/models/point_mass.hpp"
 #include "rlgaf/models/two_turn.hpp"
 #include "support/catch.hpp"
+#include "support/numbers.hpp"
 
 using namespace rlgaf;
+using rlgaf_test::ids;
 
 namespace {
 
-std::vector<std::uint64_t> ids(std::size_t n) {
-    std::vector<std::uint64_t> id(n);
-    for (std::size_t i = 0; i < n; ++i) id[i] = i;
-    return id;
-}
 token_prompts some_prompts() {
     token_prompts prompts;
     for (const std::int32_t t : {2, 3, 1}) prompts.add(std::vector<std::int32_t>{t, 1});

@@ -12,11 +12,6 @@ using table = ngram_policy<double>;
 using implicit = implicit_discriminator<table>;
 static_assert(scorer_backend<implicit, token_batch<double>>);
 
-std::vector<double> gradients_of(table& policy) {
-    std::vector<double> all;
-    for (const auto& block : policy.parameters()) all.insert(all.end(), block.gradients.begin(), block.gradients.end());
-    return all;
-}
 }  // namespace
 
 TEST_CASE("implicit_discriminator: scores are scaled log-ratios, masked tokens take no part") {

@@ -38,6 +38,15 @@ TEST_CASE("accuracy_gate: bounds count as inside, and by default the discriminat
     REQUIRE(!accuracy_gate{}(weak, 0.4).policy);
 }
 
+TEST_CASE("accuracy_gate does not take in an accuracy that is NaN") {
+    const accuracy_gate gate{.high = 0.75, .decay = 0.5};
+    accuracy_gate::state s, same;
+    REQUIRE(gate(s, not_a_number).discriminator);  // nothing known yet
+    for (const double x : {0.9, 0.8}) gate(s, x), gate(same, x);
+    REQUIRE(!gate(s, not_a_number).discriminator);
+    REQUIRE((s.accuracy == same.accuracy && s.rounds == same.rounds));
+}
+
 TEST_CASE("accuracy_gate's memory is two named numbers") {
     struct {
         std::string names;

@@ -12,6 +12,7 @@
 using namespace rlgaf;
 using rlgaf_test::dice;
 using rlgaf_test::gap;
+using rlgaf_test::ids;
 using rlgaf_test::slope;
 
 namespace {
@@ -20,12 +21,6 @@ static_assert(check_scorer<cnn_scorer<float>, token_batch<float>>());
 static_assert(perturbs_inputs<cnn_scorer<float>, token_batch<float>>);
 static_assert(relaxes<lstm_policy<float>, cnn_scorer<float>>);
 static_assert(relaxes<lstm_policy<double>, cnn_scorer<double>>);
-
-std::vector<std::uint64_t> numbered(std::size_t n) {
-    std::vector<std::uint64_t> id(n);
-    for (std::size_t i = 0; i < n; ++i) id[i] = i;
-    return id;
-}
 
 constexpr std::size_t V = 5, E = 3, F = 4;
 
@@ -238,7 +233,7 @@ TEST_CASE("cnn_scorer: a policy climbs a learned CNN that stays as it is", "[cnn
             o.discriminator_steps = 1;
             trainer.run(o);
             const auto mean_score = [&] {
-                const auto b = policy.rollout({}, numbered(1000), {.max_length = 4}, {77, 0});
+                const auto b = policy.rollout({}, ids(1000), {.max_length = 4}, {77, 0});
                 std::vector<double> score(rows(b));
                 s.evaluate(b, score);
                 double sum = 0;

@@ -17,8 +17,10 @@
 #include "rlgaf/models/lstm.hpp"
 #include "support/catch.hpp"
 #include "support/errors.hpp"
+#include "support/numbers.hpp"
 
 using namespace rlgaf;
+using rlgaf_test::ids;
 
 static_assert(check_policy<lstm_policy<float>>());
 static_assert(check_policy<lstm_policy<double>>());
@@ -36,11 +38,6 @@ constexpr std::int32_t end = 4;
 
 lstm_options small(std::size_t hidden = 7) {
     return {.vocabulary = 5, .embedding = 3, .hidden = hidden, .end_token = end, .max_length = 6, .seed = 11};
-}
-std::vector<std::uint64_t> ids(std::size_t n, std::uint64_t first = 0) {
-    std::vector<std::uint64_t> id(n);
-    for (std::size_t i = 0; i < n; ++i) id[i] = first + i;
-    return id;
 }
 
 /// Rows that share prefixes, repeat, have several temperatures, one without actions.

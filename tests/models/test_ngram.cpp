@@ -2,16 +2,13 @@
 #include "rlgaf/backend/check.hpp"
 #include "rlgaf/models/ngram.hpp"
 #include "support/catch.hpp"
+#include "support/numbers.hpp"
 
 using namespace rlgaf;
+using rlgaf_test::ids;
 
 namespace {
 
-std::vector<std::uint64_t> ids(std::size_t n, std::uint64_t first = 0) {
-    std::vector<std::uint64_t> id(n);
-    for (std::size_t i = 0; i < n; ++i) id[i] = first + i;
-    return id;
-}
 template <class T>
 token_batch<T> demonstrations_of(std::initializer_list<std::vector<std::int32_t>> texts) {
     token_batch<T> b;

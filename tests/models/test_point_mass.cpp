@@ -2,8 +2,10 @@
 #include "rlgaf/backend/check.hpp"
 #include "rlgaf/models/point_mass.hpp"
 #include "support/catch.hpp"
+#include "support/numbers.hpp"
 
 using namespace rlgaf;
+using rlgaf_test::ids;
 
 namespace {
 
@@ -12,11 +14,6 @@ static_assert(check_scorer<point_mass_scorer<double>, point_mass_batch<double>>(
 static_assert(expert_source<point_mass_expert<float>, point_mass_batch<float>>);
 static_assert(!shows_tokens<point_mass_batch<float>> && !batch_has::mask<point_mass_batch<float>>);
 
-std::vector<std::uint64_t> ids(std::size_t n) {
-    std::vector<std::uint64_t> id(n);
-    for (std::size_t i = 0; i < n; ++i) id[i] = i;
-    return id;
-}
 template <class T>
 double mean_return(const point_mass_batch<T>& b) {
     double sum = 0;

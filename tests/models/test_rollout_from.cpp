@@ -10,9 +10,11 @@
 #include "rlgaf/models/two_turn.hpp"
 #include "support/catch.hpp"
 #include "support/errors.hpp"
+#include "support/numbers.hpp"
 
 /// What every backend with the ability continues_prefixes owes.
 using namespace rlgaf;
+using rlgaf_test::ids;
 using rlgaf_test::message_of;
 
 static_assert(continues_prefixes<ngram_policy<float>> && continues_prefixes<ngram_policy<double, token_prompts>>);
@@ -20,11 +22,6 @@ static_assert(continues_prefixes<two_turn_policy<float>> && continues_prefixes<p
 
 namespace {
 
-std::vector<std::uint64_t> ids(std::size_t n, std::uint64_t first = 0) {
-    std::vector<std::uint64_t> id(n);
-    for (std::size_t i = 0; i < n; ++i) id[i] = first + i;
-    return id;
-}
 token_prompts prompts_of(std::size_t n) {
     token_prompts prompts;
     for (std::size_t i = 0; i < n; ++i) {

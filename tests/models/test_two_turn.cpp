@@ -1,18 +1,15 @@
 #include "rlgaf/backend/check.hpp"
 #include "rlgaf/models/two_turn.hpp"
 #include "support/catch.hpp"
+#include "support/numbers.hpp"
 
 using namespace rlgaf;
+using rlgaf_test::ids;
 
 namespace {
 
 static_assert(check_policy<two_turn_policy<float>>() && clonable<two_turn_policy<float>>);
 
-std::vector<std::uint64_t> ids(std::size_t n) {
-    std::vector<std::uint64_t> id(n);
-    for (std::size_t i = 0; i < n; ++i) id[i] = i;
-    return id;
-}
 token_prompts prompts_of(std::size_t n) {
     token_prompts prompts;
     for (std::size_t i = 0; i < n; ++i) prompts.add(std::vector<std::int32_t>{static_cast<std::int32_t>(i % 2)});

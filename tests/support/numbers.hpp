@@ -81,4 +81,11 @@ private:
     std::uint32_t drawn_ = 0;
 };
 
+/// first, first + 1, ...: sample ids of n rows.
+inline std::vector<std::uint64_t> ids(std::size_t n, std::uint64_t first = 0) {
+    std::vector<std::uint64_t> id(n);
+    for (std::size_t i = 0; i < n; ++i) id[i] = first + i;
+    return id;
+}
+
 }  // namespace rlgaf_test

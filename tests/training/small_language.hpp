@@ -27,6 +27,14 @@ std::vector<double> parameters_of(Model& model) {
     return all;
 }
 
+/// Every gradient of a model, likewise.
+template <class Model>
+std::vector<double> gradients_of(Model& model) {
+    std::vector<double> all;
+    for (const auto& block : model.parameters()) all.insert(all.end(), block.gradients.begin(), block.gradients.end());
+    return all;
+}
+
 /// Largest difference, in units of the largest element of `expected`.
 inline double relative_gap(const std::vector<double>& expected, const std::vector<double>& actual) {
     double largest = 0;

@@ -17,11 +17,6 @@ using namespace rlgaf_test;
 
 namespace {
 
-std::vector<std::uint64_t> ids(std::size_t n) {
-    std::vector<std::uint64_t> id(n);
-    for (std::size_t i = 0; i < n; ++i) id[i] = i;
-    return id;
-}
 bool all_finite(const round_report& r) {
     return r.discarded_steps == 0 && first_nonfinite(std::span(&r.policy_grad_norm, 1)) == 1 &&
            first_nonfinite(std::span(&r.discriminator_grad_norm, 1)) == 1 &&

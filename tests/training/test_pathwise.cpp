@@ -27,12 +27,6 @@ scorer_type scorer_of(std::uint64_t seed, std::size_t hidden = 6) {
 }
 const std::vector<std::vector<std::int32_t>> valid = {{1, 2, 3, 0}, {1, 2, 0}, {2, 3, 0}, {1, 3, 0}};
 
-std::vector<std::uint64_t> ids(std::size_t n) {
-    std::vector<std::uint64_t> id(n);
-    count_up(std::span(id));
-    return id;
-}
-
 template <class F>
 double norm_of_slopes(std::span<const parameter_block<double>> blocks, F&& f) {
     double sum = 0;

@@ -2,6 +2,7 @@
 #include "rlgaf/discriminator/loss/ra_hinge.hpp"
 #include "rlgaf/discriminator/loss/ra_ls.hpp"
 #include "rlgaf/discriminator/loss/ragan.hpp"
+#include "rlgaf/discriminator/on_tokens.hpp"
 #include "rlgaf/discriminator/per_column.hpp"
 #include "rlgaf/discriminator/regularizer/token_noise.hpp"
 #include "support/catch.hpp"
@@ -540,4 +541,54 @@ TEST_CASE("components of one's own do what the library's do", "[training]") {
     REQUIRE(relative_gap(before, ours.parameters()) > 0.01);
     REQUIRE(relative_gap(ours.parameters(), theirs.parameters()) < 1e-12);
     REQUIRE(b.last_round().reward.name(1) == "ends");
+}
+
+TEST_CASE("a second scoring that fails leaves nothing that looks like scores", "[training]") {
+    struct breaking : ngram_scorer<double> {
+        using ngram_scorer<double>::ngram_scorer;
+        bool broken = false;
+        void evaluate(const token_batch<double>& b, std::span<double> score) {
+            ngram_scorer<double>::evaluate(b, score);
+            if (broken) throw std::runtime_error("no scores");
+        }
+        void evaluate_tokens(const token_batch<double>& b, ragged_view<double> score) {
+            ngram_scorer<double>::evaluate_tokens(b, score);
+            if (broken) throw std::runtime_error("no scores");
+        }
+        void attribute(const token_batch<double>& b, ragged_view<double> weight) {
+            for (std::size_t i = 0; i < rows(b); ++i)
+                for (double& w : weight.row(i)) w = broken ? not_a_number : 1;
+        }
+    } scorer(small_scorer());
+    ngram_policy<double> policy(small_policy());
+    trajectories<ngram_policy<double>> t;
+    roll_out(policy, no_prompts{}, {.rows = 4, .group_size = 1}, {1, 0}, t);
+    const auto flags = [&] { return std::array{t.has_token_score, t.has_token_weight, t.has_prefix_value}; };
+    const auto all = [&] {
+        const auto attempt = [](auto&& f) {
+            try {
+                f();
+            } catch (const std::exception&) {
+            }
+        };
+        attempt([&] { score_tokens(scorer, t); });
+        attempt([&] { attribute_tokens(scorer, t); });
+        attempt([&] { roll_out_values(policy, scorer, t, {.rollouts = 1}, {1, 0}, [](double x) { return x; }); });
+        return flags();
+    };
+    REQUIRE(all() == std::array{true, true, true});
+    scorer.broken = true;
+    REQUIRE(all() == std::array{false, false, false});
+}
+
+TEST_CASE("score_passes is refused with a loss of tokens, which makes no use of it", "[training]") {
+    players<double> who;
+    adversarial_trainer trainer{who.policy, who.discriminator, who.experts, on_tokens{bce{}}, token_score_reward{}};
+    adversarial_options options = short_run(1);
+    options.score_passes = 2;
+    const std::vector<double> before = who.parameters();
+    REQUIRE(
+        message_of<option_error>([&] { trainer.run(options); }) ==
+        "rlgaf::adversarial_options: .score_passes: expected 0 with a discriminator loss of tokens or pairs, got 2");
+    REQUIRE(who.parameters() == before);
 }

@@ -15,6 +15,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Errors:  shape_error; those of scorer and policy.
 /// Needs:   policy and scorer of one batch and scalar type, both outliving this; `step` moves the scorer. log pi is the
 ///          policy's of the moment, without dropout. Rows of many tokens differ by many nats: judge texts by token.
+///          No penalties, input noise or attribution pass through it.
 /// Source:  Fu, Luo, Levine 2017, arXiv 1710.11248.
 template <class S, policy_backend P>
 class airl_scorer : public detail::token_types_of<S> {

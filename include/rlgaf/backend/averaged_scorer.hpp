@@ -13,6 +13,7 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          backward, penalties and step with the raw parameters; each applied step enters the average.
 /// Errors:  those of parameter_average and of the scorer.
 /// Needs:   a scorer with flat_parameters, which outlives this; start values are worth as much as later ones at first.
+///          Its evaluate and forward differ on purpose: the conformance kit is for its scorer.
 /// Source:  averaging of the discriminator as of the generator in Yazici et al. 2019, arXiv 1806.04498.
 template <flat_parameters S>
 class averaged_scorer : public detail::token_types_of<S>, public detail::input_types_of<S> {

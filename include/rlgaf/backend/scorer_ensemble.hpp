@@ -15,7 +15,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Adds:    backward gives each member the gradient of its own numbers. A step is each member's own, with max_norm for
 ///          each; it reports the norm of all, and is applied where all were.
 /// Errors:  option_error without members; shape_error; those of the members.
-/// Needs:   members that begin differently, or they stay alike; they outlive this.
+/// Needs:   members that begin differently, or they stay alike; they outlive this. Rows only: no
+///          scores of tokens, penalties or weight constraints.
 /// Source:  Durugkar, Gemp and Mahadevan 2016, arXiv 1611.01673; of reward models: Coste et al. 2023, arXiv 2310.02743.
 template <class S>
 class scorer_ensemble {

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <limits>
 
 #include "rlgaf/core/text.hpp"
 
@@ -81,6 +82,13 @@ namespace detail {
 inline void check_option(bool ok, const char* component, const char* field, const char* range, double value) {
     if (!ok) [[unlikely]]
         fail(error_kind::option, component, short_text(".", field), range, short_text(value));
+}
+
+inline void check_positive(double x, const char* component, const char* field) {
+    check_option(x > 0 && x < std::numeric_limits<double>::infinity(), component, field, "positive and finite", x);
+}
+inline void check_not_negative(double x, const char* component, const char* field) {
+    check_option(x >= 0 && x < std::numeric_limits<double>::infinity(), component, field, "finite, 0 or positive", x);
 }
 
 inline void check_size(std::size_t actual, std::size_t expected, const char* function, const char* argument) {

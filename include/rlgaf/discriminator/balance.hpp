@@ -16,6 +16,7 @@ struct turn {
 /// Formula: a = decay a + (1 - decay) accuracy, started at the first accuracy;  a > high: the discriminator rests;
 ///          a < low: the policy rests, because the reward says nothing yet.
 /// Units:   accuracy = share of pairs in which the demonstration scores higher; 0.5 is a guess.
+/// Degenerate: an accuracy that is NaN (nothing was compared) is not taken in.
 /// Errors:  option_error unless 0.5 <= low < high <= 1.
 /// Source:  accuracy gates as in GAN practice; the two bounds follow reports on GAD (65 to 85 % is healthy).
 struct accuracy_gate {
@@ -41,7 +42,7 @@ struct accuracy_gate {
     /// Takes in this round's accuracy; says who trains in it.
     turn operator()(state& s, double accuracy) const {
         check();
-        s.accuracy = s.rounds++ == 0 ? accuracy : decay * s.accuracy + (1 - decay) * accuracy;
+        if (accuracy == accuracy) s.accuracy = s.rounds++ == 0 ? accuracy : decay * s.accuracy + (1 - decay) * accuracy;
         return {.policy = !(s.accuracy < low), .discriminator = !(s.accuracy > high)};
     }
 };

@@ -22,12 +22,26 @@ struct reward_view {
     std::span<const double> bootstrap{};      ///< optional [B]: value after a truncated row, 0 for the others
 };
 
+namespace detail {
+/// Sum of the outcomes that apply to row i; NaN where none does.
+template <class T>
+double outcome_of(const reward_view<T>& reward, std::size_t i) {
+    double total = 0;
+    bool applies = false;
+    for (const outcome_reward& r : reward.outcome)
+        if (!is_nan(&r.value[i])) {
+            total += r.value[i];
+            applies = true;
+        }
+    return applies ? total : std::numeric_limits<double>::quiet_NaN();
+}
+}  // namespace detail
+
 /// Whether row i has a reward.
 template <class T>
 bool has_reward(const reward_view<T>& reward, std::size_t i) {
-    bool applies = reward.outcome.empty();
-    for (const outcome_reward& r : reward.outcome) applies = applies || !is_nan(&r.value[i]);
-    return applies;
+    const double outcome = detail::outcome_of(reward, i);
+    return reward.outcome.empty() || !is_nan(&outcome);
 }
 
 /// Owns the rewards of one step; memory is kept from step to step.

@@ -15,7 +15,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Adds:    backward adds to the gradients in parameters(); input_cotangent to x.d_share only.
 /// At kinks: of equal windows the first one; a feature of 0 has no gradient.
 /// Errors:  shape_error, numeric_error (a token out of range), option_error.
-/// Needs:   one thread at a time. Parameters stay as they are while a tape lives.
+/// Needs:   one thread at a time. There is no dropout, and one number a row. Parameters stay as they are while a tape lives.
 /// Source:  Kim 2014, arXiv 1408.5882; as discriminator: Yu et al. 2017, arXiv 1609.05473 (SeqGAN, with a highway layer);
 ///          Nie, Narodytska and Patel 2019, ICLR (RelGAN).
 template <class T>

@@ -8,7 +8,8 @@ namespace rlgaf::inline RLGAF_ABI {
 /// be: RLHF's.
 /// Formula: token reward -= beta (log_prob_it - reference_log_prob_it); then the controller sees the mean over rows of
 ///          the rows' sums and gives the beta of the next step (verl's order).
-/// Units:   nats per sequence: that is what controller.target_per_sequence counts.
+/// Units:   nats per sequence: that is what controller.target_per_sequence counts. Survival bias: as
+///          kl_penalty's.
 /// Degenerate: no rows: nothing is paid and beta stays. Rows without unmasked tokens count as 0.
 /// Errors:  shape_error; option_error; numeric_error if it measured NaN.
 /// Needs:   steps in which the policy stands still lower beta too.

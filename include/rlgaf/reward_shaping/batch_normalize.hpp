@@ -7,7 +7,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Each outcome that stands before it to mean 0 (unless keep_mean) and deviation 1 over the rows of the step:
 /// whitening.
 /// Formula: r = (r - mean) / deviation [+ mean], n - 1 in the denominator of the variance.
-/// Units:   deviations.
+/// Units:   deviations. Survival bias: none, outcomes are paid once a row.
 /// Degenerate: outcomes that are all equal, or a single one, become the mean that is left: exactly 0, or themselves.
 ///          NaN ("does not apply") takes no part and stays.
 /// Errors:  none.

@@ -8,7 +8,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// stands before it.
 /// Formula: r = (r - mean) / deviation, the moments of earlier steps, of which step K - k weighs decay^k; the start is
 ///          corrected for. The statistics take in a step after it was used.
-/// Units:   deviations (n in the denominator, as the peer has it).
+/// Units:   deviations (n in the denominator, as the peer has it). Survival bias: none, outcomes are paid once a row.
 /// Degenerate: the first step passes unchanged, and so does every step while all rewards were equal. NaN ("does not
 ///          apply") takes no part and stays; a step of NaN alone is not counted.
 /// Errors:  option_error; numeric_error, before the statistics take in what is not finite.

@@ -7,7 +7,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// KL to the reference policy, paid token by token in the reward. With k1 the expected gradient is that of the KL of
 /// whole rows. Do not add kl_loss as well.
 /// Formula: token reward -= beta kl(log_prob_it, reference_log_prob_it), on unmasked tokens.
-/// Units:   nats.
+/// Units:   nats. Survival bias: for short rows: a token costs its KL, which is 0 or more on average.
 /// Errors:  shape_error; option_error.
 /// Source:  Ziegler et al. 2019, arXiv 1909.08593, equation 2; Stiennon et al. 2020, arXiv 2009.01325.
 struct kl_penalty {

@@ -5,6 +5,7 @@ namespace rlgaf::inline RLGAF_ABI {
 
 /// Takes `penalty` from rows that ran out of length before they ended. Adds the outcome "missing_eos" [B].
 /// Errors: shape_error; option_error.
+/// Survival bias: against rows that do not end within the limit, and only there.
 /// Source: TRL's missing_eos_penalty; Huang et al. 2024, arXiv 2403.17031.
 struct missing_eos {
     using role = role::reward;

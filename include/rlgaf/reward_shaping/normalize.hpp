@@ -7,7 +7,7 @@
 /// stays.
 namespace rlgaf::inline RLGAF_ABI {
 
-/// Holds outcomes within +-limit.
+/// Holds outcomes within +-limit. Survival bias: that of the outcomes.
 struct clip_reward {
     using role = role::reward;
     double limit = 10;  ///< > 0
@@ -24,6 +24,7 @@ struct clip_reward {
 
 /// Each outcome to mean 0 and deviation 1 among the answers to a prompt. A constant group becomes 0, and so does
 /// a group of one row beside larger ones.
+/// Survival bias: none, outcomes are paid once a row.
 /// Errors: shape_error; option_error if there are several rows and no group has more than one of them: nothing is left.
 /// Source: Shao et al. 2024, arXiv 2402.03300; for each reward apart: GDPO 2026, arXiv 2601.05242.
 struct group_normalize {
@@ -58,6 +59,7 @@ struct group_normalize {
 
 /// Each outcome by the running mean and deviation of all steps so far; the statistics take in a step after it was used.
 /// The first step passes unchanged. A discriminator that trains moves its scale: group_normalize does not lag behind.
+/// Survival bias: none, outcomes are paid once a row.
 /// Errors: numeric_error, before the statistics take in what is not finite.
 /// Source: Chan et al. 1983 (merging); RunningNorm of the imitation library.
 struct running_normalize {

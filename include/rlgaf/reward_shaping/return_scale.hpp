@@ -10,7 +10,7 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Formula: G_it = discount G_i,t-1 + r_it over unmasked tokens in order, the outcomes paid at the last one; r /=
 ///          deviation of all G so far, this step's included; then within +-clip.
 /// Shapes:  masked slots are neither read nor written.
-/// Units:   deviations of a return.
+/// Units:   deviations of a return. Survival bias: that of the rewards, whose signs stay.
 /// Degenerate: returns that were all equal so far: unchanged, but for the clip. NaN outcomes take no part and stay. The
 ///          outcomes of a row without unmasked tokens are not counted, but divided.
 /// Errors:  shape_error; option_error; numeric_error, before the statistics take in what is not finite.

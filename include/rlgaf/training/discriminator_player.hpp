@@ -45,6 +45,9 @@ public:
     /// Role 2, for whatever the discriminator judges.
     void judge([[maybe_unused]] parts& all, P& policy, trajectories<P>& round, const adversarial_options& options,
                [[maybe_unused]] rng_key key) {
+        detail::check_option(kind == judged::rows || options.score_passes == 0, "adversarial_options", "score_passes",
+                             "0 with a discriminator loss of tokens or pairs",
+                             static_cast<double>(options.score_passes));
         if constexpr (kind == judged::tokens) {
             score_tokens(discriminator_, round, options.micro_batch_rows);
         } else if constexpr (kind == judged::pairs) {

@@ -66,6 +66,7 @@ void roll_out_values(R& policy, S& scorer, trajectories<P>& t, const rollout_val
     options.check();
     const std::span<const std::uint32_t> length = lengths(t.batch);
     const mask_view mask = mask_of(t.batch);
+    t.has_prefix_value = false;
     t.prefix_value.assign(length);
 
     std::vector<prefix> asked, from;

@@ -70,15 +70,16 @@ void score(S& scorer, trajectories<P>& t, std::size_t micro_batch_rows = 0, std:
 template <class S, policy_backend P>
 void score_tokens(S& scorer, trajectories<P>& t, std::size_t micro_batch_rows = 0) {
     using T = typename P::scalar;
+    t.has_token_score = false;
     t.token_score.assign(lengths(t.batch));
     detail::for_each_micro_batch(t.batch, micro_batch_rows, t.pick,
                                  [&](std::size_t first, std::size_t count, const auto& part) {
                                      scorer.evaluate_tokens(part, t.token_score.view().slice(first, count));
                                  });
-    t.has_token_score = true;
-    const ragged_view<const T> token = t.token_score_view();
+    const ragged_view<const T> token = std::as_const(t.token_score).view();
     const mask_view mask = mask_of(t.batch);
     detail::check_finite(token, mask, "score_tokens", "score");
+    t.has_token_score = true;
     t.width = 1;
     t.score.assign(rows(t.batch), T{0});
     t.work.a.assign(rows(t.batch), 0.0);
@@ -95,6 +96,7 @@ void attribute_tokens(S& scorer, trajectories<P>& t, std::size_t micro_batch_row
     static_assert(attributes_tokens<S, typename P::batch>,
                   "attribute_tokens needs a scorer with the ability attributes_tokens: `void attribute(const batch&, "
                   "rlgaf::ragged_view<T> weight)`, see backend/abilities.hpp");
+    t.has_token_weight = false;
     t.token_weight.assign(lengths(t.batch));
     detail::for_each_micro_batch(t.batch, micro_batch_rows, t.pick,
                                  [&](std::size_t first, std::size_t count, const auto& part) {

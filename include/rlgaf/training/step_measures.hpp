@@ -42,9 +42,8 @@ template <class T>
 double total_reward(const reward_view<T>& reward, const mask_view& mask, std::size_t b) {
     if (!has_reward(reward, b) || (reward.outcome.empty() && reward.token.empty()))
         return std::numeric_limits<double>::quiet_NaN();
-    double total = reward.token.empty() ? 0 : masked_row_sum(reward.token, mask, b);
-    for (const outcome_reward& r : reward.outcome) total += is_nan(&r.value[b]) ? 0 : r.value[b];
-    return total;
+    return (reward.outcome.empty() ? 0 : outcome_of(reward, b)) +
+           (reward.token.empty() ? 0 : masked_row_sum(reward.token, mask, b));
 }
 
 /// The mask without the rows that no reward applies to. `mask` is that of the picked rows.

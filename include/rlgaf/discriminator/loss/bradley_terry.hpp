@@ -24,12 +24,10 @@ struct bradley_terry {
     double noise = 0;             ///< in [0, 1): share of pairs whose label is a coin toss; 0.1 is usual
 
     void check() const {
-        constexpr double infinity = std::numeric_limits<double>::infinity();
-        detail::check_option(std::abs(margin) < infinity, "bradley_terry", "margin", "a finite number", margin);
-        detail::check_option(centering >= 0 && centering < infinity, "bradley_terry", "centering",
-                             "finite, 0 or positive", centering);
-        detail::check_option(score_penalty >= 0 && score_penalty < infinity, "bradley_terry", "score_penalty",
-                             "finite, 0 or positive", score_penalty);
+        detail::check_option(std::abs(margin) < std::numeric_limits<double>::infinity(), "bradley_terry", "margin",
+                             "a finite number", margin);
+        detail::check_not_negative(centering, "bradley_terry", "centering");
+        detail::check_not_negative(score_penalty, "bradley_terry", "score_penalty");
         detail::check_option(noise >= 0 && noise < 1, "bradley_terry", "noise", "in [0, 1)", noise);
     }
 

@@ -8,7 +8,7 @@ namespace rlgaf::inline RLGAF_ABI {
 ///          lambda sigma^2 n^2, n = |d score / d input|: r1 with gamma = 2 lambda sigma^2.
 /// Shapes:  score, moved, d_score, d_moved [n].
 /// Adds:    d_score += 2 lambda (s - s') / n;  d_moved += -2 lambda (s - s') / n.
-/// Gives:   norm = sqrt(pi / 2) mean |s - s'| / sigma, an estimate of mean n: |normal number| is sqrt(2 / pi) on average.
+/// Reports: norm = sqrt(pi / 2) mean |s - s'| / sigma, an estimate of mean n: |normal number| is sqrt(2 / pi) on average.
 /// Units:   sigma in units of the inputs.
 /// Errors:  shape_error; option_error.
 /// Needs:   a scorer that perturbs_inputs.

@@ -47,12 +47,5 @@ penalty_stats penalize_norms(std::span<const double> norm, std::span<double> slo
     return stats;
 }
 
-inline void check_positive(double x, const char* component, const char* field) {
-    check_option(x > 0 && x < std::numeric_limits<double>::infinity(), component, field, "positive and finite", x);
-}
-inline void check_not_negative(double x, const char* component, const char* field) {
-    check_option(x >= 0 && x < std::numeric_limits<double>::infinity(), component, field, "finite, 0 or positive", x);
-}
-
 }  // namespace detail
 }  // namespace rlgaf::inline RLGAF_ABI

@@ -18,10 +18,7 @@ struct score_l2 {
     static constexpr bool pointwise = true;
     double coefficient = 1e-3;  ///< >= 0
 
-    void check() const {
-        detail::check_option(coefficient >= 0 && coefficient < std::numeric_limits<double>::infinity(), "score_l2",
-                             "coefficient", "finite, 0 or positive", coefficient);
-    }
+    void check() const { detail::check_not_negative(coefficient, "score_l2", "coefficient"); }
 
     template <class T>
     discriminator_loss_stats operator()(const discriminator_terms<T>& terms, std::span<T> d_real,

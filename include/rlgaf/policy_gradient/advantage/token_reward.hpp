@@ -19,19 +19,6 @@ std::size_t all_tokens(const ragged_view<G>& shape) {
     return n;
 }
 
-/// Sum of the outcomes that apply to row i; NaN where none does.
-template <class T>
-double outcome_of(const reward_view<T>& reward, std::size_t i) {
-    double total = 0;
-    bool applies = false;
-    for (const outcome_reward& r : reward.outcome)
-        if (!is_nan(&r.value[i])) {
-            total += r.value[i];
-            applies = true;
-        }
-    return applies ? total : std::numeric_limits<double>::quiet_NaN();
-}
-
 /// The value after row i: 0 unless the row was truncated.
 template <class T>
 double bootstrap_of(const reward_view<T>& reward, std::size_t i) {
