@@ -16,6 +16,29 @@ void tell_apart(judge& scorer, const rlgaf::lstm_scorer_options& o, std::size_t 
             for (std::uint32_t i = 0; i < block.values.size(); ++i)
                 if (i % o.outputs >= first) block.values[i] = static_cast<float>(0.05 * random.normal(i));
 }
+/// How often each pair of neighbouring letters is in a word, its ends included: fixed features.
+auto letter_pairs(const setting& s) {
+    return rlgaf::row_features<float>(
+        s.letters.vocabulary_size() * s.letters.vocabulary_size(),
+        [n = s.letters.vocabulary_size(), end = s.letters.eos()](const batch& b, std::size_t i, std::span<float> x) {
+            auto before = static_cast<std::size_t>(end);
+            for (const std::int32_t letter : b.row(i)) {
+                x[before * n + static_cast<std::size_t>(letter)] += 1;
+                before = static_cast<std::size_t>(letter);
+            }
+        });
+}
+/// A reward that compares fixed features with those of demonstrations; nothing else trains.
+template <class Reward>
+variant of_pairs(const char* name, Reward reward) {
+    return {"reward", name, [reward](setting& s) {
+                auto features = letter_pairs(s);
+                s.options.discriminator_updates = 0;
+                train_against(s, features, default_advantage(),
+                              rlgaf::pipeline{reward, rlgaf::batch_normalize{}, rlgaf::kl_penalty{.beta = 0.1},
+                                              rlgaf::missing_eos{.penalty = 1}});
+            }};
+}
 }  // namespace
 
 void add_rewards(std::vector<variant>& all) {
@@ -39,6 +62,8 @@ void add_rewards(std::vector<variant>& all) {
                                  pipeline{logit_reward{.clip = 10}, stage, kl_penalty{.beta = 0.1}, missing_eos{}});
                        }});
     };
+    all.push_back(of_pairs("mmd of letter pairs", mmd_reward{}));
+    all.push_back(of_pairs("optimal transport of letter pairs", optimal_transport_reward{}));
     logit_then("batch_normalize", batch_normalize{});
     logit_then("running_normalize", running_normalize{});
     logit_then("ema_normalize", ema_normalize{});

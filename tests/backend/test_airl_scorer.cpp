@@ -24,15 +24,6 @@ rows_d some_rows() {
     b.add(text[2], row_end::truncated, {}, 1, std::vector<std::uint8_t>{1});
     return b;
 }
-/// Mean log-probability of the demonstrations.
-double log_likelihood(table& policy, const rows_d& b) {
-    ragged_buffer<double> lp;
-    lp.assign(lengths(b));
-    policy.evaluate(b, {.log_prob = lp.view()});
-    double total = 0;
-    for (std::size_t i = 0; i < rows(b); ++i) total += masked_row_sum(std::as_const(lp).view(), mask_of(b), i);
-    return total / static_cast<double>(rows(b));
-}
 }  // namespace
 
 TEST_CASE("airl_scorer: scores less log-probs, of tokens and of rows; masked slots are not touched") {

@@ -1,5 +1,6 @@
 #include "rlgaf/backend/conformance.hpp"
 #include "rlgaf/backend/input_penalty.hpp"
+#include "rlgaf/discriminator/per_column.hpp"
 #include "rlgaf/discriminator/regularizer/gradient_penalty.hpp"
 #include "rlgaf/discriminator/regularizer/r1.hpp"
 #include "rlgaf/models/cnn_scorer.hpp"
@@ -24,8 +25,14 @@ static_assert(relaxes<lstm_policy<double>, cnn_scorer<double>>);
 
 constexpr std::size_t V = 5, E = 3, F = 4;
 
-cnn_scorer<double> small_scorer() {
-    return cnn_scorer<double>({.vocabulary = V, .embedding = E, .filters = F, .widths = {2, 3}, .seed = 3});
+cnn_scorer<double> small_scorer(std::size_t outputs = 1, double dropout = 0) {
+    return cnn_scorer<double>({.vocabulary = V,
+                               .embedding = E,
+                               .filters = F,
+                               .widths = {2, 3},
+                               .seed = 3,
+                               .dropout = dropout,
+                               .outputs = outputs});
 }
 
 relaxed_rows<double> random_rows(dice& d, bool prompts) {
@@ -61,7 +68,8 @@ std::vector<double> by_formula(cnn_scorer<double>& s, const relaxed_rows<double>
             }
         for (std::size_t t = 0; t < x.hard.length[i]; ++t) read(x.row(i).data() + t * V);
         while (inputs.size() < 3) inputs.emplace_back(E);
-        double score = block[6].values[0];
+        const std::size_t outputs = block[6].values.size(), first = scores.size();
+        scores.insert(scores.end(), block[6].values.begin(), block[6].values.end());
         for (std::size_t k = 0; k < 2; ++k)
             for (std::size_t f = 0; f < F; ++f) {
                 const std::size_t width = k + 2;
@@ -73,9 +81,9 @@ std::vector<double> by_formula(cnn_scorer<double>& s, const relaxed_rows<double>
                             match += block[1 + 2 * k].values[f * width * E + j * E + e] * inputs[t + j][e];
                     feature = std::fmax(feature, match);
                 }
-                score += feature * block[5].values[k * F + f];
+                for (std::size_t o = 0; o < outputs; ++o)
+                    scores[first + o] += feature * block[5].values[(k * F + f) * outputs + o];
             }
-        scores.push_back(score);
     }
     return scores;
 }
@@ -90,42 +98,121 @@ std::vector<double> gradients(cnn_scorer<double>& s) {
 
 TEST_CASE("cnn_scorer: scores and gradients are those of the formula", "[cnn]") {
     dice d(2);
-    for (const bool prompts : {false, true}) {
-        cnn_scorer<double> s = small_scorer();
-        for (const auto& b : s.parameters())
-            for (double& x : b.values) x += d.uniform(-0.2, 0.2);
-        relaxed_rows<double> x = random_rows(d, prompts);
-        std::vector<double> score(5), tokens(5), d_score(5);
-        for (double& c : d_score) c = d.uniform(-1, 1);
-        s.backward(s.forward(x, score), d_score);
-        CHECK(gap(score, by_formula(s, x)) < 1e-13);
-        const auto loss = [&] {
-            const auto now = by_formula(s, x);
-            double sum = 0;
-            for (std::size_t i = 0; i < 5; ++i) sum += now[i] * d_score[i];
-            return sum;
-        };
-        std::vector<double> expected, by_share;
-        for (const auto& b : s.parameters())
-            for (double& w : b.values) expected.push_back(slope(loss, w));
-        const auto got = gradients(s);
-        CHECK(gap(expected, got) < 1e-8);
+    for (const std::size_t outputs : {1u, 3u})
+        for (const bool prompts : {false, true}) {
+            cnn_scorer<double> s = small_scorer(outputs);
+            REQUIRE(score_width(s) == outputs);
+            for (const auto& b : s.parameters())
+                for (double& x : b.values) x += d.uniform(-0.2, 0.2);
+            relaxed_rows<double> x = random_rows(d, prompts);
+            std::vector<double> score(5 * outputs), tokens(5 * outputs), d_score(5 * outputs);
+            for (double& c : d_score) c = d.uniform(-1, 1);
+            s.backward(s.forward(x, score), d_score);
+            CHECK(gap(score, by_formula(s, x)) < 1e-13);
+            const auto loss = [&] {
+                const auto now = by_formula(s, x);
+                double sum = 0;
+                for (std::size_t i = 0; i < now.size(); ++i) sum += now[i] * d_score[i];
+                return sum;
+            };
+            std::vector<double> expected, by_share;
+            for (const auto& b : s.parameters())
+                for (double& w : b.values) expected.push_back(slope(loss, w));
+            const auto got = gradients(s);
+            CHECK(gap(expected, got) < 1e-8);
 
-        s.input_cotangent(s.forward(x, score), d_score, x);
-        for (double& share : x.share) by_share.push_back(slope(loss, share));
-        CHECK(gap(by_share, x.d_share) < 1e-8);
-        CHECK(gap(got, gradients(s)) == 0);
+            s.input_cotangent(s.forward(x, score), d_score, x);
+            for (double& share : x.share) by_share.push_back(slope(loss, share));
+            CHECK(gap(by_share, x.d_share) < 1e-8);
+            CHECK(gap(got, gradients(s)) == 0);
 
-        relaxed_rows<double> one = one_hot(x.hard, V);
-        s.evaluate(x.hard, tokens);
-        CHECK(gap(tokens, by_formula(s, one)) < 1e-13);
-        s.discard();
-        s.backward(s.forward(x.hard, tokens), d_score);
-        const auto of_tokens = gradients(s);
-        s.discard();
-        s.backward(s.forward(one, score), d_score);
-        CHECK(gap(of_tokens, gradients(s)) < 1e-13);
-        CHECK(gap(tokens, score) < 1e-13);
+            relaxed_rows<double> one = one_hot(x.hard, V);
+            s.evaluate(x.hard, tokens);
+            CHECK(gap(tokens, by_formula(s, one)) < 1e-13);
+            s.discard();
+            s.backward(s.forward(x.hard, tokens), d_score);
+            const auto of_tokens = gradients(s);
+            s.discard();
+            s.backward(s.forward(one, score), d_score);
+            CHECK(gap(of_tokens, gradients(s)) < 1e-13);
+            CHECK(gap(tokens, score) < 1e-13);
+        }
+}
+
+TEST_CASE("cnn_scorer: dropout is on in forward, and off where scores are read or inputs moved", "[cnn]") {
+    dice d(4);
+    cnn_scorer<double> plain = small_scorer(2), s = small_scorer(2, 0.25);
+    relaxed_rows<double> x = random_rows(d, true);
+    std::vector<double> expected(10), score(10), again(10), d_score(10);
+    for (double& c : d_score) c = d.uniform(-1, 1);
+    plain.evaluate(x.hard, expected);
+    s.evaluate(x.hard, score);
+    CHECK(score == expected);
+    const auto p = s.noise(x.hard, 0.1, {1, 0});
+    (void)s.forward(x.hard, p, score);
+    (void)plain.forward(x.hard, p, expected);
+    CHECK(score == expected);
+
+    // what a forward drops is its own, and a clone's k-th forward drops the same
+    (void)s.forward(x.hard, score);
+    (void)s.forward(x.hard, again);
+    CHECK(score != again);
+    const auto first_of = [&](const cnn_scorer<double>& of, const auto& input) {
+        auto clone = of.clone();
+        std::vector<double> out(10);
+        (void)clone.forward(input, std::span(out));
+        return out;
+    };
+    CHECK(first_of(s, x.hard) == score);
+    CHECK(first_of(s, one_hot(x.hard, V)) == score);
+
+    // gradients by differences, with the same features dropped
+    cnn_scorer<double> trained = s.clone();
+    trained.backward(trained.forward(x, score), d_score);
+    std::vector<double> by_weight, by_share;
+    cnn_scorer<double> moved = s.clone();
+    const auto loss = [&] {
+        const auto now = first_of(moved, x);
+        double sum = 0;
+        for (std::size_t i = 0; i < 10; ++i) sum += now[i] * d_score[i];
+        return sum;
+    };
+    for (const auto& b : moved.parameters())
+        for (double& w : b.values) by_weight.push_back(slope(loss, w));
+    CHECK(gap(by_weight, gradients(trained)) < 1e-8);
+    cnn_scorer<double> asked = s.clone();
+    asked.input_cotangent(asked.forward(x, score), d_score, x);
+    for (double& share : x.share) by_share.push_back(slope(loss, share));
+    CHECK(gap(by_share, x.d_share) < 1e-8);
+
+    // on average nothing changes: 4000 passes
+    std::vector<double> mean(10);
+    plain.evaluate(x.hard, expected);
+    for (int k = 0; k < 4000; ++k) {
+        (void)s.forward(x.hard, score);
+        for (std::size_t i = 0; i < 10; ++i) mean[i] += score[i] / 4000;
+    }
+    CHECK(gap(mean, expected) < 0.05);
+}
+
+TEST_CASE("cnn_scorer: attribution is that of the mean of a row's numbers", "[cnn]") {
+    cnn_scorer<double> s = small_scorer(2, 0.5);
+    token_batch<double> b;  // no phrase twice: equal windows are a kink
+    for (const std::vector<std::int32_t>& row : {std::vector<std::int32_t>{3, 1, 0, 4, 2}, {2, 4}, {1, 3, 2, 0}})
+        b.add(row, row_end::truncated);
+    std::vector<double> weight(b.token.size());
+    s.attribute(b, ragged_view<double>::packed(weight.data(), b.offset));
+    for (std::size_t i = 0; i < rows(b); ++i) {
+        relaxed_rows<double> x = one_hot(b, V);
+        for (std::size_t t = 0; t < b.length[i]; ++t) {
+            // a token's own share scales its embedding
+            double& share = x.share[(b.offset[i] + t) * V + static_cast<std::size_t>(b.row(i)[t])];
+            const auto mean = [&] {
+                const auto now = by_formula(s, x);
+                return (now[2 * i] + now[2 * i + 1]) / 2;
+            };
+            CHECK(gap(slope(mean, share), weight[b.offset[i] + t]) < 1e-8);
+        }
     }
 }
 
@@ -201,20 +288,26 @@ TEST_CASE("cnn_scorer: the gradient of r1 and of an interpolated penalty, agains
 }
 
 TEST_CASE("cnn_scorer: learns to tell rows apart, and pathwise training runs on it", "[cnn]") {
-    lstm_policy<float> policy({.vocabulary = V, .embedding = E, .hidden = 8, .max_length = 4});
-    cnn_scorer<float> s({.vocabulary = V, .embedding = 8, .filters = 8});
     token_batch<float> shown;
     for (const std::vector<std::int32_t>& row : {std::vector<std::int32_t>{1, 2, 0}, {2, 1, 2, 0}})
         shown.add(row, row_end::terminated);
     demonstrations<token_batch<float>> experts(shown);
-    pathwise_trainer trainer(policy, s, experts);
-    pathwise_options o{.rounds = 100};
-    o.policy.learning_rate = 0;
-    o.discriminator.learning_rate = 1e-2;
-    o.discriminator_steps = 1;
-    CHECK(trainer.run(o).accuracy > 0.9);
-    o.policy.learning_rate = 1e-3;
-    CHECK(trainer.run(o).policy_steps == 1);
+    const auto train = [&](cnn_scorer_options options, auto loss) {
+        lstm_policy<float> policy({.vocabulary = V, .embedding = E, .hidden = 8, .max_length = 4});
+        cnn_scorer<float> s(options);
+        pathwise_trainer trainer(policy, s, experts, loss);
+        pathwise_options o{.rounds = 100};
+        o.policy.learning_rate = 0;
+        o.discriminator.learning_rate = 1e-2;
+        o.discriminator_steps = 1;
+        CHECK(trainer.run(o).accuracy > 0.9);
+        o.policy.learning_rate = 1e-3;
+        CHECK(trainer.run(o).policy_steps == 1);
+    };
+    cnn_scorer_options options{.vocabulary = V, .embedding = 8, .filters = 8};
+    train(options, bradley_terry{});
+    options.dropout = 0.25, options.outputs = 8;  // RelGAN's
+    train(options, per_column{bradley_terry{.score_penalty = 0}});
 }
 
 TEST_CASE("cnn_scorer: a policy climbs a learned CNN that stays as it is", "[cnn]") {
@@ -259,6 +352,9 @@ TEST_CASE("cnn_scorer: what is refused", "[cnn]") {
     CHECK(refused({.vocabulary = 3, .filters = 0}, "filters"));
     CHECK(refused({.vocabulary = 3, .widths = {}}, "widths"));
     CHECK(refused({.vocabulary = 3, .widths = {2, 0}}, "widths"));
+    CHECK(refused({.vocabulary = 3, .outputs = 0}, "outputs"));
+    for (const double p : {-0.1, 1.0, rlgaf_test::not_a_number})
+        CHECK(refused({.vocabulary = 3, .dropout = p}, "dropout"));
 
     cnn_scorer<double> s = small_scorer();
     std::vector<double> score(1), two(2);

@@ -1,5 +1,6 @@
 #include "rlgaf/reward_shaping/optimal_transport_reward.hpp"
 #include "support/score_stage_checks.hpp"
+#include "support/transport.hpp"
 
 using namespace rlgaf_test;
 using rlgaf::optimal_transport_reward;
@@ -7,37 +8,6 @@ using rlgaf::optimal_transport_reward;
 namespace {
 using numbers = std::vector<double>;
 using stage = optimal_transport_reward;
-
-/// The plain form of Sinkhorn's iterations: K = exp(-C / epsilon), scale rows and columns in turn.
-numbers plain_sinkhorn(const numbers& x, const numbers& e, std::size_t width, double epsilon, int iterations) {
-    const std::size_t n = x.size() / width;
-    const auto cost = [&](std::size_t i, std::size_t j) {
-        double dot = 0, a = 0, b = 0;
-        for (std::size_t k = 0; k < width; ++k) {
-            dot += x[i * width + k] * e[j * width + k];
-            a += x[i * width + k] * x[i * width + k];
-            b += e[j * width + k] * e[j * width + k];
-        }
-        return 1 - dot / std::sqrt(a * b);
-    };
-    const auto kernel = [&](std::size_t i, std::size_t j) { return std::exp(-cost(i, j) / epsilon); };
-    numbers u(n, 1.0), v(n, 1.0), r(n);
-    for (int t = 0; t < iterations; ++t) {
-        for (std::size_t j = 0; j < n; ++j) {
-            double total = 0;
-            for (std::size_t i = 0; i < n; ++i) total += u[i] * kernel(i, j);
-            v[j] = 1 / (static_cast<double>(n) * total);
-        }
-        for (std::size_t i = 0; i < n; ++i) {
-            double total = 0;
-            for (std::size_t j = 0; j < n; ++j) total += v[j] * kernel(i, j);
-            u[i] = 1 / (static_cast<double>(n) * total);
-        }
-    }
-    for (std::size_t i = 0; i < n; ++i)
-        for (std::size_t j = 0; j < n; ++j) r[i] -= static_cast<double>(n) * u[i] * kernel(i, j) * v[j] * cost(i, j);
-    return r;
-}
 }  // namespace
 
 TEST_CASE("optimal_transport_reward equals the plain form of Sinkhorn's iterations") {
@@ -61,8 +31,8 @@ TEST_CASE("optimal_transport_reward equals the plain form of Sinkhorn's iteratio
 TEST_CASE("optimal_transport_reward with a small epsilon is the best assignment") {
     // the demonstrations in another order, at other lengths, and turned a little
     const numbers x = {1, 0, 0, 1}, e = {0.1, 5, 2, -0.1};
-    REQUIRE(gap(score_reward(stage{.epsilon = 0.01}, x, 2, e),
-                {-1 + 2 / std::sqrt(4.01), -1 + 5 / std::sqrt(25.01)}) < 1e-12);
+    REQUIRE(gap(score_reward(stage{.epsilon = 0.01}, x, 2, e), {-1 + 2 / std::sqrt(4.01), -1 + 5 / std::sqrt(25.01)}) <
+            1e-12);
 }
 
 TEST_CASE("optimal_transport_reward: zero vectors, rows that are not finite, one row, no rows") {

@@ -29,4 +29,6 @@ bool refuses(const Component& component, const std::string& name, const std::str
            message.find(", got ") != std::string::npos;
 }
 
+inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+
 }  // namespace rlgaf_test

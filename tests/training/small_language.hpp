@@ -49,6 +49,17 @@ inline rlgaf::ngram_scorer_options small_scorer(rlgaf::optimizer_choice optimize
     return {.shape = {.vocabulary = 4, .order = 2}, .initial_spread = 0.5, .optimizer = optimizer};
 }
 
+/// Mean log-probability of rows.
+template <class T>
+double log_likelihood(rlgaf::ngram_policy<T>& policy, const rlgaf::token_batch<T>& b) {
+    rlgaf::ragged_buffer<T> lp;
+    lp.assign(lengths(b));
+    policy.evaluate(b, {.log_prob = lp.view()});
+    double total = 0;
+    for (std::size_t i = 0; i < rows(b); ++i) total += rlgaf::masked_row_sum(std::as_const(lp).view(), mask_of(b), i);
+    return total / static_cast<double>(rows(b));
+}
+
 /// Who takes part in adversarial training; all of them begin alike in every test.
 template <class T, class Policy = rlgaf::ngram_policy<T>, class Scorer = rlgaf::ngram_scorer<T>>
 struct players {
@@ -83,7 +94,6 @@ struct keep_reports {
     void on_round(const rlgaf::round_report& r) { reports.push_back(r); }
 };
 
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 inline bool finite(const std::vector<double>& x) { return rlgaf::first_nonfinite(std::span(x)) == x.size(); }
 
 }  // namespace rlgaf_test

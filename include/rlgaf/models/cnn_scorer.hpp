@@ -5,17 +5,18 @@
 namespace rlgaf::inline RLGAF_ABI {
 
 /// A discriminator that looks for telling phrases: filters over a few tokens, each row's best match of each filter, and a
-/// sum of these. It cannot count what comes twice.
+/// sum of these, or `outputs` sums. It cannot count what comes twice.
 ///
 /// Formula: x = embeddings of prompt and completion (or share^T embedding), then zeros up to the widest filter at least;
 ///          feature[f] = max(0, max over t of filter_f . (x_t, ..., x_{t + width - 1}) + bias_f);
-///          score = head . feature + head_bias.
-/// Shapes:  scores [B]. parameters() are embedding [V, E], then for each width filter [F, width E] and bias [F], then
-///          head [widths F, 1] and head_bias [1].
+///          score = head . (mask * feature) + head_bias, the mask that of dropout in forward.
+/// Shapes:  scores [B, outputs]. parameters() are embedding [V, E], then for each width filter [F, width E] and bias [F], then
+///          head [widths F, outputs] and head_bias [outputs].
 /// Adds:    backward adds to the gradients in parameters(); input_cotangent to x.d_share only.
 /// At kinks: of equal windows the first one; a feature of 0 has no gradient.
 /// Errors:  shape_error, numeric_error (a token out of range), option_error.
-/// Needs:   one thread at a time. There is no dropout, and one number a row. Parameters stay as they are while a tape lives.
+/// Needs:   one thread at a time. Parameters stay as they are while a tape lives. The k-th forward of a scorer drops
+///          features of its own.
 /// Source:  Kim 2014, arXiv 1408.5882; as discriminator: Yu et al. 2017, arXiv 1609.05473 (SeqGAN, with a highway layer);
 ///          Nie, Narodytska and Patel 2019, ICLR (RelGAN).
 template <class T>
@@ -37,16 +38,19 @@ public:
     explicit cnn_scorer(const cnn_scorer_options& options) : model(options) {}
 
     /// Errors: shape_error, numeric_error.
-    void evaluate(const token_batch<T>& b, std::span<T> score) { (void)this->run(b, nullptr, score); }
-    tape forward(const token_batch<T>& b, std::span<T> score) { return kept(this->run(b, nullptr, score)); }
-    /// Ability perturbs_inputs.
-    tape forward(const token_batch<T>& b, const perturbation& p, std::span<T> score) {
-        return kept(this->run(b, nullptr, score, p));
+    void evaluate(const token_batch<T>& b, std::span<T> score) { (void)this->run(b, nullptr, score, false); }
+    tape forward(const token_batch<T>& b, std::span<T> score) {
+        return kept(this->run(b, nullptr, score, options_.dropout > 0));
     }
+    /// Without dropout, where the inputs are moved by p.
+    tape forward(const token_batch<T>& b, const perturbation& p, std::span<T> score) {
+        return kept(this->run(b, nullptr, score, false, p));
+    }
+    /// Rows of shares. With dropout, as other rows.
     tape forward(const relaxed& x, std::span<T> score) {
         detail::check_size(x.vocabulary, options_.vocabulary, "cnn_scorer::forward", "x.vocabulary");
         detail::check_size(x.share.size(), x.hard.token.size() * x.vocabulary, "cnn_scorer::forward", "x.share");
-        return kept(this->run(x.hard, &x.share, score));
+        return kept(this->run(x.hard, &x.share, score, options_.dropout > 0));
     }
 
     /// Errors: shape_error.
@@ -55,11 +59,15 @@ public:
         std::vector<T> d_x(used.x.size(), T{0});
         this->spread(used, d_score, d_x, true);
         T* const d_head = memory_.gradients(this->head_block());
-        for (std::size_t i = 0; i < d_score.size(); ++i) {
-            for (std::size_t f = 0; f < this->features(); ++f)
-                d_head[f] += d_score[i] * used.feature[i * this->features() + f];
-            *memory_.gradients(this->head_block() + 1) += d_score[i];
-        }
+        T* const d_bias = memory_.gradients(this->head_block() + 1);
+        const std::size_t width = this->width();
+        for (std::size_t i = 0; i < rows(used.batch); ++i)
+            for (std::size_t o = 0; o < width; ++o) {
+                const T d = d_score[i * width + o];
+                for (std::size_t f = 0; f < this->features(); ++f)
+                    d_head[f * width + o] += d * used.feature[i * this->features() + f];
+                d_bias[o] += d;
+            }
         used.for_each_input(options_.vocabulary, [&](std::size_t column, std::size_t token, const T* share) {
             const auto add = [&](std::size_t v, T by) {
                 T* const to = memory_.gradients(0) + v * options_.embedding;
@@ -104,9 +112,9 @@ public:
     }
     /// Of the sum of d times score, by the inputs where they are moved by p. Errors: shape_error, numeric_error.
     perturbation input_gradient(const token_batch<T>& b, const perturbation& p, std::span<const T> d) {
-        detail::check_size(d.size(), rows(b), "cnn_scorer::input_gradient", "d");
-        std::vector<T> score(rows(b));
-        const detail::matched_rows<T> used = this->run(b, nullptr, score, p);
+        detail::check_size(d.size(), rows(b) * this->width(), "cnn_scorer::input_gradient", "d");
+        std::vector<T> score(d.size());
+        const detail::matched_rows<T> used = this->run(b, nullptr, score, false, p);
         std::vector<T> d_x(used.x.size(), T{0});
         this->spread(used, d, d_x, false);
         perturbation g(b, options_.embedding);
@@ -118,18 +126,20 @@ public:
     void scale(perturbation& p, std::span<const T> by) const { p.scale(by); }
     void add(perturbation& to, const perturbation& p) const { to.add(p); }
 
-    /// Ability attributes_tokens: e_t . d score / d e_t.
+    /// Ability attributes_tokens: e_t . d score / d e_t, of the mean of a row's numbers.
     /// Errors: shape_error, numeric_error.
     void attribute(const token_batch<T>& b, ragged_view<T> weight) {
         detail::check_same_shape(tokens(b), weight, "cnn_scorer::attribute", "weight");
-        const perturbation g = input_gradient(b, {}, std::vector<T>(rows(b), T{1}));
+        const auto n = static_cast<T>(this->width());
+        const perturbation g = input_gradient(b, {}, std::vector<T>(rows(b) * this->width(), 1 / n));
         for (std::size_t i = 0; i < rows(b); ++i) g.inner_products(i, b.row(i), memory_.values(0), weight.row(i));
     }
 
-    /// The same parameters, no gradients and an optimiser without memory.
+    /// The same parameters, no gradients, an optimiser without memory and dropout from its first forward on.
     cnn_scorer clone() const {
         cnn_scorer copy = *this;
         copy.forget();
+        copy.forwards_ = 0;
         return copy;
     }
 
@@ -142,7 +152,7 @@ private:
     detail::matched_rows<T> take(tape& t, std::span<const T> d_score, const char* function) {
         if (!t.matched_.filled) [[unlikely]]
             fail(error_kind::shape, function, "tape", "a tape of forward", "one that was used");
-        detail::check_size(d_score.size(), rows(t.matched_.batch), function, "d_score");
+        detail::check_size(d_score.size(), rows(t.matched_.batch) * this->width(), function, "d_score");
         return std::exchange(t.matched_, {});
     }
 };

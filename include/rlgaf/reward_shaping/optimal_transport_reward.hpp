@@ -1,6 +1,6 @@
 #pragma once
-#include "rlgaf/core/scalar.hpp"
 #include "rlgaf/reward_shaping/stage.hpp"
+#include "rlgaf/reward_shaping/transport.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -14,10 +14,9 @@ namespace rlgaf::inline RLGAF_ABI {
 /// Degenerate: a feature vector of 0 is at distance 1 of everything. A row or demonstration that is not finite takes no
 ///          part; that row's reward is NaN, and so are all of them where no demonstration is left.
 /// Errors:  shape_error; option_error.
-/// Needs:   B^2 (width + 2 iterations) operations and B^2 numbers. Rows' masses are exact, the demonstrations' as near
-///          as the iterations bring them.
+/// Needs:   B^2 (width + 2 iterations) operations and B^2 numbers.
 /// Source:  Cuturi 2013, arXiv 1306.0895; as a reward: Papagiannis and Li 2020, arXiv 2008.09167; Haldar et al. 2022,
-///          arXiv 2206.15469 (ROT), there between the steps of two episodes.
+///          arXiv 2206.15469 (ROT), there between the steps of two episodes: step_transport_reward.
 struct optimal_transport_reward {
     using role = role::reward;
     static constexpr bool needs_expert_score = true;
@@ -40,7 +39,7 @@ struct optimal_transport_reward {
         const std::size_t m = work.index.size();
         list_norms(terms.expert_score, terms.width, out.rows(), work.e, work.index);
         const std::size_t n = work.index.size() - m;
-        std::vector<double>&cost = work.a, &row_price = work.b, &expert_price = work.c;  // all in units of epsilon
+        std::vector<double>& cost = work.a;  // in units of epsilon
         cost.resize(m * n);
         for (std::size_t i = 0; i < m; ++i)
             for (std::size_t j = 0; j < n; ++j) {
@@ -52,23 +51,12 @@ struct optimal_transport_reward {
                 const double norms = work.d[x] * work.e[e];
                 cost[i * n + j] = (1 - (norms > 0 ? dot / norms : 0)) / epsilon;
             }
-        row_price.assign(m, 0.0);
-        expert_price.assign(n, 0.0);
-        const std::span<double> of_rows = detail::span_of(row_price), of_experts = detail::span_of(expert_price);
-        for (std::uint32_t k = 0; k < iterations; ++k) {
-            set_prices(of_rows, of_experts, cost.data(), 1, n);
-            set_prices(of_experts, of_rows, cost.data(), n, 1);
-        }
         const std::span<double> r = out.add_outcome("discriminator");
         for (double& v : r) v = std::numeric_limits<double>::quiet_NaN();
-        for (std::size_t i = 0; i < m && n > 0; ++i) {
-            double total = 0;
-            for (std::size_t j = 0; j < n; ++j) {
-                const double c = cost[i * n + j];
-                total += c * exponential(row_price[i] + expert_price[j] - c);
-            }
-            r[work.index[i]] = -scale * epsilon * total / static_cast<double>(n);
-        }
+        if (m == 0 || n == 0) return;
+        work.e.resize(m);
+        detail::carry(detail::span_of(cost), m, n, iterations, work.b, work.c, detail::span_of(work.e));
+        for (std::size_t i = 0; i < m; ++i) r[work.index[i]] = -scale * epsilon * work.e[i];
     }
 
 private:
@@ -80,17 +68,6 @@ private:
             for (const T v : x.subspan(i * width, width)) norm[i] += static_cast<double>(v) * static_cast<double>(v);
             norm[i] = std::sqrt(norm[i]);
             if (first_nonfinite(std::span<const double>(&norm[i], 1)) == 1) number.push_back(i);
-        }
-    }
-    /// to_j = -log mean_i exp(from_i - cost_ij): then the masses that arrive at j are right.
-    static void set_prices(std::span<const double> from, std::span<double> to, const double* cost,
-                           std::size_t to_stride, std::size_t from_stride) {
-        for (std::size_t j = 0; j < to.size(); ++j, cost += to_stride) {
-            double largest = -std::numeric_limits<double>::infinity(), total = 0;
-            for (std::size_t i = 0; i < from.size(); ++i) largest = std::fmax(largest, from[i] - cost[i * from_stride]);
-            for (std::size_t i = 0; i < from.size(); ++i)
-                total += exponential(from[i] - cost[i * from_stride] - largest);
-            to[j] = -largest - std::log(total / static_cast<double>(from.size()));
         }
     }
 };

@@ -11,8 +11,9 @@ struct matched_rows {
     std::vector<T> share;             ///< empty: tokens
     std::vector<std::size_t> column;  ///< [B + 1] of x
     std::vector<T> x;                 ///< [embedding, columns]
-    std::vector<T> feature;           ///< [features, B]
+    std::vector<T> feature;           ///< [features, B], 0 where it was dropped
     std::vector<std::uint32_t> best;  ///< [features, B], columns
+    T kept_scale = 1;                 ///< of the features that were not dropped
     bool filled = false;
 
     /// f(column of x, token, its shares or null) for every token that a row has, prompts first.

@@ -6,6 +6,7 @@
 
 #include "rlgaf/models/cnn/matched_rows.hpp"
 #include "rlgaf/models/cnn/options.hpp"
+#include "rlgaf/models/dropout.hpp"
 #include "rlgaf/models/lstm/work.hpp"
 #include "rlgaf/models/lstm_perturbation.hpp"
 
@@ -15,6 +16,14 @@ namespace detail {
 /// The net of cnn_scorer: embeddings, filters, each row's best match of each filter, and the head.
 template <class T>
 class phrase_model : public adamw_model<T, cnn_scorer_options> {
+public:
+    std::size_t width() const { return options_.outputs; }
+    template <class Archive>
+    void visit(Archive& a) {
+        model::visit(a);
+        a("forwards", forwards_);
+    }
+
 protected:
     using model = adamw_model<T, cnn_scorer_options>;
     using model::memory_, model::options_;
@@ -40,15 +49,15 @@ protected:
             memory_.add("bias_" + std::to_string(options.widths[k]) + "_" + std::to_string(k), {options.filters});
             std::fill_n(memory_.blocks().back().values.data(), options.filters, T(0.1));  // as SeqGAN: few dead filters
         }
-        memory_.add("head", {features(), 1});
+        memory_.add("head", {features(), width()});
         memory_.randomize(head_block(), std::sqrt(3 / static_cast<double>(features())), options.seed);
-        memory_.add("head_bias", {1});
+        memory_.add("head_bias", {width()});
     }
 
-    matched_rows<T> run(const token_batch<T>& b, const std::vector<T>* share, std::span<T> score,
+    matched_rows<T> run(const token_batch<T>& b, const std::vector<T>* share, std::span<T> score, bool drop,
                         const lstm::perturbation<T>& moved = {}) {
         const char* const function = "cnn_scorer::forward";
-        detail::check_size(score.size(), rows(b), function, "score");
+        detail::check_size(score.size(), rows(b) * width(), function, "score");
         if (rows(b.prompt) > 0) detail::check_size(rows(b.prompt), rows(b), function, "batch.prompt");
         for (const auto* tokens : {&b.prompt.token, &b.token})
             lstm::check_tokens(*tokens, options_.vocabulary, function, "batch");
@@ -71,26 +80,32 @@ protected:
             }
         }
         match(t);
-        for (std::size_t i = 0; i < rows(b); ++i) {
-            double total = static_cast<double>(*memory_.values(head_block() + 1));
-            for (std::size_t f = 0; f < features(); ++f)
-                total += static_cast<double>(memory_.values(head_block())[f]) *
-                         static_cast<double>(t.feature[i * features() + f]);
-            score[i] = static_cast<T>(total);
-        }
+        if (drop) drop_features(t);
+        const T *const head = memory_.values(head_block()), *const bias = memory_.values(head_block() + 1);
+        for (std::size_t i = 0; i < rows(b); ++i)
+            for (std::size_t o = 0; o < width(); ++o) {
+                double total = static_cast<double>(bias[o]);
+                for (std::size_t f = 0; f < features(); ++f)
+                    total +=
+                        static_cast<double>(head[f * width() + o]) * static_cast<double>(t.feature[i * features() + f]);
+                score[i * width() + o] = static_cast<T>(total);
+            }
         return t;
     }
 
     /// d_x, and with `parameters` the gradients of filters and biases: only each filter's best window has any.
     void spread(const matched_rows<T>& t, std::span<const T> d_score, std::vector<T>& d_x, bool parameters) {
         const std::size_t embedding = options_.embedding;
-        for (std::size_t i = 0; i < d_score.size(); ++i)
+        for (std::size_t i = 0; i < rows(t.batch); ++i)
             for (std::size_t k = 0; k < options_.widths.size(); ++k)
                 for (std::size_t f = 0; f < options_.filters; ++f) {
                     const std::size_t at = i * features() + k * options_.filters + f;
                     if (!(t.feature[at] > 0)) continue;
                     const std::size_t n = options_.widths[k] * embedding, first = t.best[at] * embedding;
-                    const T d = d_score[i] * memory_.values(head_block())[k * options_.filters + f];
+                    const T* const head = memory_.values(head_block()) + (k * options_.filters + f) * width();
+                    T d = 0;
+                    for (std::size_t o = 0; o < width(); ++o) d += d_score[i * width() + o] * head[o];
+                    d *= t.kept_scale;
                     const T* const filter = memory_.values(filter_block(k)) + f * n;
                     for (std::size_t e = 0; e < n; ++e) d_x[first + e] += d * filter[e];
                     if (!parameters) continue;
@@ -99,6 +114,8 @@ protected:
                     memory_.gradients(filter_block(k) + 1)[f] += d;
                 }
     }
+
+    std::uint32_t forwards_ = 0;  ///< with dropout
 
 private:
     void embed(matched_rows<T>& t) const {
@@ -136,6 +153,16 @@ private:
                     t.feature[at] = value < 0 ? T{0} : value;
                     t.best[at] = static_cast<std::uint32_t>(best);
                 }
+        }
+    }
+
+    void drop_features(matched_rows<T>& t) {
+        ++forwards_;
+        t.kept_scale = static_cast<T>(1 / (1 - options_.dropout));
+        std::vector<T> factor(features());
+        for (std::size_t i = 0; i < rows(t.batch); ++i) {
+            draw_dropout(std::span<T>(factor), options_.dropout, options_.seed, forwards_, i);
+            for (std::size_t f = 0; f < factor.size(); ++f) t.feature[i * factor.size() + f] *= factor[f];
         }
     }
 

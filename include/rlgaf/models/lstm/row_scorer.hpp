@@ -1,4 +1,5 @@
 #pragma once
+#include "rlgaf/models/dropout.hpp"
 #include "rlgaf/models/lstm/body_gradients.hpp"
 #include "rlgaf/models/lstm/moved_rows.hpp"
 #include "rlgaf/models/lstm/scorer_options.hpp"
@@ -108,12 +109,9 @@ protected:
         ++forwards_;
         const std::size_t hidden = padded<T>(options_.hidden);
         T* const factor = w.factor.zeroed(hidden * w.length.size());
-        const T scale = static_cast<T>(1 / (1 - options_.dropout));
         for_each_row(w.length.size(), [&](std::size_t row) {
-            const random_stream random({options_.seed, forwards_}, stream::dropout, row);
-            for (std::size_t j = 0; j < options_.hidden; ++j)
-                factor[row * hidden + j] =
-                    random.uniform(static_cast<std::uint32_t>(j)) < options_.dropout ? T{0} : scale;
+            draw_dropout(std::span(factor + row * hidden, options_.hidden), options_.dropout, options_.seed, forwards_,
+                         row);
         });
     }
 
