@@ -2,7 +2,8 @@
 #
 # Compiles every header on its own, with only the packages that it includes by itself or through other headers of the
 # library. Makes one interface target for each combination of packages; CMake's header verification does the rest, in
-# the target `all_verify_interface_header_sets`. interop/torch.hpp and interop/torch/ are left to the one test that includes torch.
+# the target `all_verify_interface_header_sets`. interop/torch.hpp and interop/torch/ are left to the one test that includes
+# torch, and the parts of models and files (models/lstm/, io/detail/) to the headers that are made of them.
 function(rlgaf_header_sets)
   set(base "${PROJECT_SOURCE_DIR}/include")
   file(GLOB_RECURSE headers RELATIVE "${base}" CONFIGURE_DEPENDS "${base}/rlgaf/*.hpp")
@@ -47,7 +48,7 @@ function(rlgaf_header_sets)
 
   set(groups "")
   foreach(header IN LISTS headers)
-    if("torch" IN_LIST packages_${header})
+    if("torch" IN_LIST packages_${header} OR header MATCHES "rlgaf/(models|io)/[^/]+/")
       continue()
     endif()
     list(JOIN packages_${header} "_" group)

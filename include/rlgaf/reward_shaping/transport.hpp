@@ -1,5 +1,9 @@
 #pragma once
+#include <span>
+#include <vector>
+
 #include "rlgaf/core/scalar.hpp"
+#include "rlgaf/core/span_of.hpp"
 
 /// Entropy-regularised optimal transport, for rewards that carry samples to demonstrations.
 namespace rlgaf::inline RLGAF_ABI::detail {
