@@ -18,7 +18,7 @@ void tell_apart(judge& scorer, const rlgaf::lstm_scorer_options& o, std::size_t 
 }
 /// How often each pair of neighbouring letters is in a word, its ends included: fixed features.
 auto letter_pairs(const setting& s) {
-    return rlgaf::row_features<float>(
+    return rlgaf::row_features<policy>(
         s.letters.vocabulary_size() * s.letters.vocabulary_size(),
         [n = s.letters.vocabulary_size(), end = s.letters.eos()](const batch& b, std::size_t i, std::span<float> x) {
             auto before = static_cast<std::size_t>(end);

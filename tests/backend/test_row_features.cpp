@@ -8,7 +8,7 @@ using namespace rlgaf;
 namespace {
 /// How often each token follows each other one, the start counting as the end of text: 4 x 4 counts.
 auto count_bigrams() {
-    return row_features<double>(16, [](const token_batch<double>& b, std::size_t i, std::span<double> x) {
+    return row_features<ngram_policy<double>>(16, [](const token_batch<double>& b, std::size_t i, std::span<double> x) {
         std::size_t before = 0;
         for (const std::int32_t token : b.row(i)) {
             const auto now = static_cast<std::size_t>(token);
@@ -31,7 +31,7 @@ TEST_CASE("row_features: the callable's numbers, row after row") {
     REQUIRE(features.width() == 16);
     REQUIRE(message_of<shape_error>([&] { features.evaluate(b, std::span(x).first(2)); }) ==
             "rlgaf::row_features: x: expected 32 elements, got 2");
-    REQUIRE_THROWS_AS(row_features<double>(0, [](const token_batch<double>&, std::size_t, std::span<double>) {}),
+    REQUIRE_THROWS_AS(row_features<ngram_policy<double>>(0, [](const auto&, std::size_t, std::span<double>) {}),
                       option_error);
 }
 

@@ -1,11 +1,12 @@
 #pragma once
+#include <type_traits>
+
 #include "rlgaf/backend/scorer.hpp"
-#include "rlgaf/core/component.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
 namespace detail {
-template <class T, class F>
+template <class Batch, class T, class F>
 class row_features {
 public:
     using scalar = T;
@@ -16,17 +17,11 @@ public:
     }
     std::size_t width() const { return width_; }
 
-    template <class Batch>
     void evaluate(const Batch& batch, std::span<T> x) {
-        static_assert(
-            std::is_invocable_v<F&, const Batch&, std::size_t, std::span<T>>,
-            "rlgaf: row_features needs a callable `void (const batch&, std::size_t row, std::span<T> x)` that "
-            "sets the row's `width` features");
         check_size(x.size(), rows(batch) * width_, "row_features", "x");
         for (T& v : x) v = T{0};
         for (std::size_t i = 0; i < rows(batch); ++i) function_(batch, i, x.subspan(i * width_, width_));
     }
-    template <class Batch>
     tape forward(const Batch&, std::span<T>) {
         fail(error_kind::option, "row_features", "discriminator_updates",
              "0, or no_experts for experts: fixed features do not train", "a step");
@@ -43,11 +38,21 @@ private:
 
 /// Fixed features of rows in the discriminator's place, for rewards that compare samples with demonstrations and train
 /// nothing: mmd_reward, optimal_transport_reward, rank_reward. Run with `.discriminator_updates = 0`.
-/// Shapes:  function: `void (const batch&, std::size_t row, std::span<T> x)` sets x [width], which starts at 0.
+///
+///   auto features = row_features<my_policy>(16, [](const auto& batch, std::size_t row, std::span<double> x) { ... });
+///   adversarial_trainer trainer{policy, features, experts, mmd_reward{}};
+///
+/// Shapes:  function: sets x [width], which starts at 0, of P::scalar.
 /// Errors:  option_error for a width of 0, and where a trainer tries to train it; shape_error.
-template <class T, class F>
+template <class P, class F>
 auto row_features(std::size_t width, F function) {
-    return detail::row_features<T, F>(width, static_cast<F&&>(function));
+    using T = typename P::scalar;
+    constexpr bool callable = std::is_invocable_v<F&, const typename P::batch&, std::size_t, std::span<T>>;
+    static_assert(
+        callable,
+        "rlgaf: row_features needs a callable `void (const batch&, std::size_t row, std::span<scalar> x)` that "
+        "sets the row's `width` features");
+    if constexpr (callable) return detail::row_features<typename P::batch, T, F>(width, static_cast<F&&>(function));
 }
 
 }  // namespace rlgaf::inline RLGAF_ABI

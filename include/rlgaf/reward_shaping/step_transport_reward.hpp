@@ -42,16 +42,18 @@ struct step_transport {
 
     template <class T, class Batch>
     void operator()(const shaping_terms<T>& terms, const Batch& batch, rewards<T>& out, workspace& work) const {
-        static_assert(std::is_invocable_v<const F&, const Batch&, std::size_t, std::vector<double>&>,
-                      "rlgaf: step_transport_reward needs a callable `void (const batch&, std::size_t row, "
-                      "std::vector<double>& x)` that appends `width` features for each token of the row");
         check();
         const ragged_view<T> token = out.token();
         check_same_shape_if_given(token, terms.mask, name, "terms.mask");
         std::vector<double>&x = work.d, &paid = work.e;
         for (std::size_t b = 0; b < token.rows(); ++b) {
             x.clear();
-            steps(batch, b, x);
+            if constexpr (std::is_invocable_v<const F&, const Batch&, std::size_t, std::vector<double>&>)
+                steps(batch, b, x);
+            else
+                static_assert(sizeof(Batch) == 0,
+                              "rlgaf: step_transport_reward needs a callable `void (const batch&, std::size_t row, "
+                              "std::vector<double>& x)` that appends `width` features for each token of the row");
             check_size(x.size(), token.length(b) * width, name, "features of a row");
             work.index.clear();
             const included_tokens included(terms.mask, b);
