@@ -60,6 +60,27 @@ double log_likelihood(rlgaf::ngram_policy<T>& policy, const rlgaf::token_batch<T
     return total / static_cast<double>(rows(b));
 }
 
+inline rlgaf::ngram_policy_options tiny_policy(std::uint64_t seed, double spread) {
+    return {.shape = {.vocabulary = 3, .order = 2}, .max_length = 4, .initial_spread = spread, .seed = seed};
+}
+/// Exact KL(data || policy), nats a row.
+inline double kl_of(rlgaf::ngram_policy<double>& data, rlgaf::ngram_policy<double>& policy) {
+    const auto all = enumerate(data);
+    rlgaf::ragged_buffer<double> log_prob;
+    log_prob.assign(lengths(all.rows));
+    policy.evaluate(all.rows, {.log_prob = log_prob.view()});
+    double kl = 0;
+    for (std::size_t i = 0; i < all.probability.size(); ++i)
+        kl += all.probability[i] *
+              (std::log(all.probability[i]) - rlgaf::sum(std::span<const double>(log_prob.view().row(i))));
+    return kl;
+}
+/// The logits of a table.
+inline std::vector<double> logits_of(rlgaf::ngram_policy<double>& p) {
+    const auto v = p.parameters()[0].values;
+    return {v.begin(), v.end()};
+}
+
 /// Who takes part in adversarial training; all of them begin alike in every test.
 template <class T, class Policy = rlgaf::ngram_policy<T>, class Scorer = rlgaf::ngram_scorer<T>>
 struct players {
@@ -87,6 +108,12 @@ inline rlgaf::adversarial_options short_run(std::size_t rounds, double learning_
     o.policy.step.learning_rate = o.discriminator.step.learning_rate = learning_rate;
     return o;
 }
+
+/// Keeps every round's samples.
+struct keep_samples {
+    std::vector<rlgaf::token_batch<double>> samples;
+    void on_rollout(const rlgaf::round_report&, const rlgaf::token_batch<double>& b) { samples.push_back(b); }
+};
 
 /// Keeps every report.
 struct keep_reports {

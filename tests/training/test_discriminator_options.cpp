@@ -283,9 +283,10 @@ TEST_CASE("rollouts, tokens, pairs, several columns, greedy baselines and score 
     const auto by_step = reinforce{.baseline = reinforce_baseline::per_step, .discount = 0};
     const auto none = trained(tabular{}, options);
     const auto rolled = trained(tabular{}, options, by_step, pipeline{rollout_reward{}}, rollout_values{.rollouts = 4});
-    const auto vine = trained(tabular{}, options, reinforce{.baseline = reinforce_baseline::none, .discount = 0, .group_size = 0},
-                              pipeline{rollout_reward{.credit = rollout_credit::difference, .initial_is_mean = true}},
-                              rollout_values{.rollouts = 4, .map = score_map::logit});
+    const auto vine =
+        trained(tabular{}, options, reinforce{.baseline = reinforce_baseline::none, .discount = 0, .group_size = 0},
+                pipeline{rollout_reward{.credit = rollout_credit::difference, .initial_is_mean = true}},
+                rollout_values{.rollouts = 4, .map = score_map::logit});
     const auto stepwise = trained(tabular{}, options, reinforce{}, on_tokens{bce{}}, pipeline{token_score_reward{}});
     const auto spread = trained(tabular{}, options, reinforce{}, on_tokens{bce{}}, pipeline{score_difference{}});
     for (const auto* x : {&rolled, &vine, &stepwise, &spread}) REQUIRE(*x != none);

@@ -437,12 +437,13 @@ TEST_CASE("estimators: pkpo, both forms, and max_second have the gradient of E[m
     }
     const auto by_deviation = [](const batch& group) {
         const std::vector<double> r = for_rows(group, reward_of);
-        return spread_on_tokens(group, in_groups({1, r.size()}, r, [](const std::vector<double>& all, std::size_t self) {
-                             std::vector<double> sorted = all;
-                             std::sort(sorted.begin(), sorted.end());
-                             if (all[self] < sorted.back() || all_equal(all)) return 0.0;
-                             return (sorted.back() - sorted[sorted.size() - 2]) / deviation_of(all);
-                         }));
+        return spread_on_tokens(group,
+                                in_groups({1, r.size()}, r, [](const std::vector<double>& all, std::size_t self) {
+                                    std::vector<double> sorted = all;
+                                    std::sort(sorted.begin(), sorted.end());
+                                    if (all[self] < sorted.back() || all_equal(all)) return 0.0;
+                                    return (sorted.back() - sorted[sorted.size() - 2]) / deviation_of(all);
+                                }));
     };
     has_the_gradient_of(by_deviation, {1, 3}, step_of(max_second{.scale = true}));
 }

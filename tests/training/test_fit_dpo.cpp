@@ -40,10 +40,6 @@ std::vector<double> gradient_of(table_model policy, table_model reference, const
     const auto g = policy.parameters()[0].gradients;
     return {g.begin(), g.end()};
 }
-std::vector<double> logits_of(table_model& p) {
-    const auto v = p.parameters()[0].values;
-    return {v.begin(), v.end()};
-}
 
 }  // namespace
 

@@ -32,18 +32,6 @@ std::vector<double> expected_step(table_model& data, table_model& policy) {
     return step;
 }
 double largest(const std::vector<double>& x) { return gap(x, std::vector<double>(x.size(), 0.0)); }
-/// Exact KL(data || policy), nats a row.
-double kl_of(table_model& data, table_model& policy) {
-    const auto all = enumerate(data);
-    ragged_buffer<double> log_prob;
-    log_prob.assign(lengths(all.rows));
-    policy.evaluate(all.rows, {.log_prob = log_prob.view()});
-    double kl = 0;
-    for (std::size_t i = 0; i < all.probability.size(); ++i)
-        kl +=
-            all.probability[i] * (std::log(all.probability[i]) - sum(std::span<const double>(log_prob.view().row(i))));
-    return kl;
-}
 
 }  // namespace
 

@@ -11,21 +11,6 @@ namespace {
 using batch = token_batch<double>;
 using table_model = ngram_policy<double>;
 
-ngram_policy_options tiny(std::uint64_t seed, double spread) {
-    return {.shape = {.vocabulary = 3, .order = 2}, .max_length = 4, .initial_spread = spread, .seed = seed};
-}
-/// Exact KL(data || policy), nats a row.
-double kl_of(table_model& data, table_model& policy) {
-    const auto all = enumerate(data);
-    ragged_buffer<double> log_prob;
-    log_prob.assign(lengths(all.rows));
-    policy.evaluate(all.rows, {.log_prob = log_prob.view()});
-    double kl = 0;
-    for (std::size_t i = 0; i < all.probability.size(); ++i)
-        kl +=
-            all.probability[i] * (std::log(all.probability[i]) - sum(std::span<const double>(log_prob.view().row(i))));
-    return kl;
-}
 /// The loss by the table itself: values of actions are alpha times its logits. `fixed`: V of the next state.
 double loss_by_table(const table_model& policy, const table_model& fixed, const batch& real, const batch& fake,
                      const sqil& o) {
@@ -58,14 +43,6 @@ double loss_by_table(const table_model& policy, const table_model& fixed, const 
         total += sum / count;
     }
     return total;
-}
-struct keep_samples {
-    std::vector<batch> samples;
-    void on_rollout(const round_report&, const batch& b) { samples.push_back(b); }
-};
-std::vector<double> logits_of(table_model& p) {
-    const auto v = p.parameters()[0].values;
-    return {v.begin(), v.end()};
 }
 
 }  // namespace
@@ -138,13 +115,13 @@ TEST_CASE("fit_sqil on the LSTM: gradients of all parameters are slopes of the B
 
 TEST_CASE("fit_sqil: the policy comes to speak like the demonstrations; with a reward of 0 for all it does not",
           "[training]") {
-    table_model data(tiny(2, 1));
+    table_model data(tiny_policy(2, 1));
     std::vector<std::uint64_t> id(1000);
     count_up(std::span(id));
     batch demonstrations = data.rollout({}, id, {}, {77, 0});
     demonstrations.log_prob.clear();
     const auto trained = [&](const sqil& loss, std::uint64_t seed) {
-        table_model policy(tiny(1, 1.5));
+        table_model policy(tiny_policy(1, 1.5));
         fit_sqil(policy, {}, demonstrations,
                  {.rounds = 500,
                   .loss = loss,
@@ -153,7 +130,7 @@ TEST_CASE("fit_sqil: the policy comes to speak like the demonstrations; with a r
                   .seed = seed});
         return kl_of(data, policy);
     };
-    table_model start(tiny(1, 1.5));
+    table_model start(tiny_policy(1, 1.5));
     const double before = kl_of(data, start);
     REQUIRE(before > 0.3);
     for (const std::uint64_t seed : {1u, 2u}) {
@@ -173,7 +150,7 @@ TEST_CASE("fit_sqil: demonstrations pass in turn, past rows are drawn, observers
           "[training]") {
     const batch real = rows_of<double>({{1, 2, 0}, {2, 0}, {1, 1, 0}, {1, 0}, {0}});
     const auto trained = [&](sqil_options options) {
-        table_model policy(tiny(1, 1));
+        table_model policy(tiny_policy(1, 1));
         options.step = {.learning_rate = 1, .max_norm = 0};
         fit_sqil(policy, {}, real, options);
         return logits_of(policy);
@@ -183,7 +160,7 @@ TEST_CASE("fit_sqil: demonstrations pass in turn, past rows are drawn, observers
     sqil_options seed = options, fresh = options, twice = options;
     seed.seed = 2, fresh.replay_rows = 0, twice.steps_per_round = 2;
     for (const sqil_options& other : {seed, fresh, twice}) REQUIRE(!same_bits(trained(options), trained(other)));
-    table_model once(tiny(1, 1));
+    table_model once(tiny_policy(1, 1));
     keep_reports kept;
     const round_report last =
         fit_sqil(once, {}, real, {.rounds = 3, .rows = 2, .steps_per_round = 3, .step = {.learning_rate = 0.1}}, kept);
@@ -207,7 +184,8 @@ TEST_CASE("fit_sqil: float learns what double learns", "[training]") {
                  {.rounds = 3, .rows = 4, .loss = {.residual_gradient = true}, .step = {.learning_rate = 1}});
         return parameters_of(policy);
     };
-    REQUIRE(relative_gap(trained(table_model(tiny(1, 1))), trained(ngram_policy<float>(tiny(1, 1)))) < 1e-5);
+    REQUIRE(relative_gap(trained(table_model(tiny_policy(1, 1))), trained(ngram_policy<float>(tiny_policy(1, 1)))) <
+            1e-5);
 }
 
 TEST_CASE("fit_sqil: samples answer the prompts of the round's demonstrations", "[training]") {
@@ -238,7 +216,7 @@ TEST_CASE("fit_sqil: samples answer the prompts of the round's demonstrations", 
 }
 
 TEST_CASE("fit_sqil: what cannot be is refused before anything moves", "[training]") {
-    table_model policy(tiny(1, 1));
+    table_model policy(tiny_policy(1, 1));
     const std::vector<double> before = logits_of(policy);
     const batch real = rows_of<double>({{1, 2, 0}, {2, 0}});
     const auto message = [&](const sqil_options& o) {
@@ -261,7 +239,7 @@ TEST_CASE("fit_sqil: what cannot be is refused before anything moves", "[trainin
             return table_model::forward(b, out, shift);
         }
         using table_model::forward;
-    } wrong(tiny(1, 1));
+    } wrong(tiny_policy(1, 1));
     REQUIRE(contains(message_of<option_error>([&] { fit_sqil(wrong, {}, real, {}); }),
                      "fit_sqil: policy: expected logits before the softmax, got log-probs"));
     policy.parameters()[0].values[policy.contexts().start() * 3 + 1] = not_a_number;

@@ -1,6 +1,7 @@
 #pragma once
 #include "rlgaf/backend/abilities.hpp"
 #include "rlgaf/preference/spin.hpp"
+#include "rlgaf/training/describe_samples.hpp"
 #include "rlgaf/training/fit_dpo.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -54,11 +55,7 @@ round_report fit_spin(P& policy, const typename P::prompts& prompts, const typen
         const rng_key key{options.fit.seed, static_cast<std::uint32_t>(k)};
         const typename P::batch samples = policy.rollout(prompts, id, options.sampling, key);
         detail::check_size(rows(samples), n, "fit_spin", "rows of the policy's rollout");
-        double truncated = 0;
-        for (const std::uint32_t length : lengths(samples)) report.tokens += length;
-        for (const row_end end : ends(samples)) truncated += end == row_end::truncated;
-        report.length_mean = report.tokens / static_cast<double>(n);
-        report.truncated_share = truncated / static_cast<double>(n);
+        detail::describe_samples(report, samples);
 
         const typename P::batch both = concat(demonstrations, samples);
         detail::read_log_probs(policy, both, options.fit.micro_batch_rows, reference, "fit_spin");

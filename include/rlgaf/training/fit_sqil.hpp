@@ -2,7 +2,9 @@
 #include "rlgaf/core/clock.hpp"
 #include "rlgaf/discriminator/replay.hpp"
 #include "rlgaf/math/schedule.hpp"
+#include "rlgaf/training/describe_samples.hpp"
 #include "rlgaf/training/observer.hpp"
+#include "rlgaf/training/row_turns.hpp"
 #include "rlgaf/training/sqil_step.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -59,26 +61,18 @@ template <policy_backend P, class... Observers>
         detail::sqil_scratch<T> s;
         replay_buffer<typename P::batch> past(options.replay_rows);
         std::vector<std::uint64_t> id(k);
-        std::vector<std::size_t> order(n), taken(k);
+        std::vector<std::size_t> taken(k);
         count_up(detail::span_of(id));
-        count_up(detail::span_of(order));
-        std::size_t passed = 0;  // demonstrations so far
+        detail::row_turns turns(n, options.seed);
         round_report report{.rounds = options.rounds};
         for (std::size_t i = 0; i < options.rounds; ++i) {
-            for (std::size_t& row : taken) {
-                if (passed % n == 0) shuffle(detail::span_of(order), {options.seed, 0}, passed / n);
-                row = order[passed++ % n];
-            }
+            turns.take(detail::span_of(taken));
             const rng_key key{options.seed, static_cast<std::uint32_t>(i)};
             const typename P::batch samples =
                 policy.rollout(rows(prompts) > 0 ? select(prompts, taken) : prompts, id, options.sampling, key);
             detail::check_size(rows(samples), k, "fit_sqil", "rows of the policy's rollout");
             report = {.round = i + 1, .rounds = options.rounds, .discarded_steps = report.discarded_steps};
-            for (const std::uint32_t length : lengths(samples)) report.tokens += length;
-            double cut = 0;
-            for (const row_end end : ends(samples)) cut += end == row_end::truncated;
-            report.length_mean = report.tokens / static_cast<double>(k);
-            report.truncated_share = cut / static_cast<double>(k);
+            detail::describe_samples(report, samples);
 
             past.add(samples);
             const typename P::batch both =

@@ -1,9 +1,8 @@
 #pragma once
-#include "rlgaf/backend/abilities.hpp"
-#include "rlgaf/backend/driver.hpp"
 #include "rlgaf/core/scalar.hpp"
 #include "rlgaf/math/log_normalizer.hpp"
 #include "rlgaf/preference/sqil.hpp"
+#include "rlgaf/training/visit_logits.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 namespace detail {
@@ -15,25 +14,6 @@ struct sqil_scratch {
     std::vector<std::size_t> pick;
 };
 
-/// One forward pass over the batch, part by part: visit(row, token, logits, d_logits) for every unmasked token, then
-/// use(tape, first row, rows).
-template <exposes_logits P, class Visit, class Use>
-void visit_logits(P& policy, const typename P::batch& batch, std::size_t micro_batch_rows,
-                  sqil_scratch<typename P::scalar>& s, Visit&& visit, Use&& use) {
-    using T = typename P::scalar;
-    std::vector<std::pair<std::size_t, std::size_t>> place;  // row and token of the part's unmasked tokens
-    for_each_micro_batch(batch, micro_batch_rows, s.pick, [&](std::size_t first, std::size_t count, const auto& part) {
-        const auto log_prob = s.log_prob.view().slice(first, count);
-        place.clear();
-        for_each_token(log_prob, mask_of(part),
-                       [&](std::size_t b, std::size_t t) { place.emplace_back(first + b, t); });
-        const auto look = [&](std::size_t token, std::span<const T> logits, std::span<T> d_logits) {
-            visit(place[token].first, place[token].second, logits, d_logits);
-        };
-        use(policy.forward(part, {.log_prob = log_prob}, logit_visitor<T>(look)), first, count);
-    });
-}
-
 /// The loss on a batch and its gradient, in two passes.
 template <exposes_logits P>
 sqil_stats accumulate_sqil(P& policy, const typename P::batch& batch, const sqil& loss, std::size_t micro_batch_rows,
@@ -43,7 +23,7 @@ sqil_stats accumulate_sqil(P& policy, const typename P::batch& batch, const sqil
     const mask_view mask = mask_of(batch);
     double largest = 0;
     visit_logits(
-        policy, batch, micro_batch_rows, s,
+        policy, batch, s.log_prob.view(), micro_batch_rows, s.pick,
         [&](std::size_t b, std::size_t t, std::span<const T> logits, std::span<T>) {
             const double v = log_sum_exp(logits);
             largest = std::fmax(largest, std::abs(v));
@@ -62,7 +42,7 @@ sqil_stats accumulate_sqil(P& policy, const typename P::batch& batch, const sqil
                                                 .mask = mask},
                                   s.d_log_prob.view(), s.d_log_normalizer.view());
     visit_logits(
-        policy, batch, micro_batch_rows, s,
+        policy, batch, s.log_prob.view(), micro_batch_rows, s.pick,
         [&](std::size_t b, std::size_t t, std::span<const T> logits, std::span<T> d_logits) {
             log_normalizer_backward(logits, log_sum_exp(logits),
                                     static_cast<double>(s.d_log_normalizer.view().row(b)[t]), d_logits);

@@ -1,7 +1,7 @@
 #pragma once
 #include "rlgaf/backend/check.hpp"
 #include "rlgaf/math/temperature.hpp"
-#include "rlgaf/training/round_report.hpp"
+#include "rlgaf/training/describe_samples.hpp"
 #include "rlgaf/training/update_discriminator.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
@@ -109,24 +109,4 @@ pathwise_update_report update_pathwise(P& policy, S& scorer, const typename P::p
     return report;
 }
 
-namespace detail {
-
-/// What a round's report says of the tokens drawn last.
-template <class Batch>
-void describe_samples(round_report& report, const Batch& b) {
-    if (rows(b) == 0) return;
-    double truncated = 0, log_prob = 0;
-    report.tokens = 0;
-    const auto said = behaviour_log_prob(b);
-    for (std::size_t i = 0; i < rows(b); ++i) {
-        report.tokens += lengths(b)[i];
-        truncated += ends(b)[i] == row_end::truncated;
-        for (const auto x : said.row(i)) log_prob += static_cast<double>(x);
-    }
-    report.entropy_sampled = -log_prob / report.tokens;
-    report.length_mean = report.tokens / static_cast<double>(rows(b));
-    report.truncated_share = truncated / static_cast<double>(rows(b));
-}
-
-}  // namespace detail
 }  // namespace rlgaf::inline RLGAF_ABI
