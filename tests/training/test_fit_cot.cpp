@@ -129,6 +129,22 @@ TEST_CASE("fit_cot: the policy comes to speak like the demonstrations, or like a
     }
 }
 
+TEST_CASE("a report of samples counts masked tokens and does not read them", "[training]") {
+    batch b;
+    const std::vector<std::int32_t> one = {1, 2, 0}, other = {2};
+    const std::vector<double> of_one = {-1, not_a_number, -0.25}, of_other = {-0.5};
+    const std::vector<std::uint8_t> hole = {1, 0, 1}, none = {1};
+    b.add(one, row_end::terminated, of_one, 1, hole);
+    b.add(other, row_end::truncated, of_other, 1, none);
+    round_report report;
+    detail::describe_samples(report, b);
+    REQUIRE((report.tokens == 4 && report.length_mean == 2 && report.truncated_share == 0.5));
+    REQUIRE(report.entropy_sampled == Approx(1.75 / 3));
+    round_report untouched;
+    detail::describe_samples(untouched, batch{});
+    REQUIRE(std::isnan(untouched.length_mean));
+}
+
 TEST_CASE("fit_cot: observers may stop, the seed decides, more steps of the mediator, what is refused", "[training]") {
     const batch real = rows_of<double>({{1, 2, 0}, {2, 0}, {1, 1, 0}, {1, 0}, {0}});
     const auto trained = [&](const cot_options& options) {

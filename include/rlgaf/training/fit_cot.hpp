@@ -85,7 +85,7 @@ double accumulate_mediated(P& policy, M& mediator, const typename P::batch& batc
 /// Row i of the demonstrations answers prompt i, and a round's samples answer the prompts of the demonstrations of its
 /// first mediator step; a policy that is not asked anything takes none: `fit_cot(policy, mediator, {}, demonstrations, {})`.
 /// Observers see a round_report a round: policy_loss (nats to the mediator), discriminator_loss (the mediator's nats a
-/// token), length_mean, truncated_share. Returns the last one.
+/// token), entropy_sampled, length_mean, truncated_share. Returns the last one.
 /// Errors: option_error if there are no demonstrations; shape_error; numeric_error.
 /// Needs:  policy and mediator of one batch, scalar type and vocabulary. A mediator that begins as the policy does begins
 ///         with a KL of 0.

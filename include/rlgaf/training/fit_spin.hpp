@@ -26,8 +26,8 @@ struct spin_options {
 /// Row i of the demonstrations answers prompt i; a policy that is not asked anything takes none: `fit_spin(policy, {},
 /// demonstrations, {})`. In iteration k every demonstration meets one sample of the policy as it is then, and log-ratios
 /// are taken to that policy.
-/// Observers see a round_report a step, as from fit_dpo, with the iteration's length_mean and truncated_share of samples;
-/// `tokens` in the iteration's first step. Returns the last one.
+/// Observers see a round_report a step, as from fit_dpo, with the iteration's length_mean, truncated_share and
+/// entropy_sampled, and with its `tokens` in the first step. Returns the last one.
 /// Errors: option_error if there are no demonstrations; shape_error; numeric_error.
 /// Source: Chen et al. 2024, arXiv 2401.01335, algorithm 1.
 template <policy_backend P, class... Observers>

@@ -39,7 +39,7 @@ struct sqil_options {
 /// gradients). Row i of the demonstrations answers prompt i, and a round's samples answer the prompts of its
 /// demonstrations; a policy that is not asked anything takes none: `fit_sqil(policy, {}, demonstrations, {})`.
 /// Observers see a round_report a round: policy_loss, score_expert and score_policy (the rewards that the policy's values
-/// stand for; of the round's last step), length_mean, truncated_share. Returns the last one.
+/// stand for; of the round's last step), entropy_sampled, length_mean, truncated_share. Returns the last one.
 /// Errors: option_error if there are no demonstrations, or if the policy shows log-probs for logits; shape_error;
 ///         numeric_error.
 /// Needs:  see sqil; no dropout in forward; demonstrations at temperature 1.
