@@ -3,6 +3,7 @@
 
 #include "rlgaf/core/component.hpp"
 #include "rlgaf/core/error.hpp"
+#include "rlgaf/core/finite.hpp"
 
 namespace rlgaf::inline RLGAF_ABI {
 
@@ -42,7 +43,7 @@ struct accuracy_gate {
     /// Takes in this round's accuracy; says who trains in it.
     turn operator()(state& s, double accuracy) const {
         check();
-        if (accuracy == accuracy) s.accuracy = s.rounds++ == 0 ? accuracy : decay * s.accuracy + (1 - decay) * accuracy;
+        if (!is_nan(&accuracy)) s.accuracy = s.rounds++ == 0 ? accuracy : decay * s.accuracy + (1 - decay) * accuracy;
         return {.policy = !(s.accuracy < low), .discriminator = !(s.accuracy > high)};
     }
 };
